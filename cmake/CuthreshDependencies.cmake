@@ -1,0 +1,26 @@
+# Everything comes from Debian 12 (tools/deps.sh lists the packages); nothing is downloaded.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(fmt 9 REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(tomlplusplus QUIET)
+if(NOT tomlplusplus_FOUND)
+  find_path(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h REQUIRED)
+  add_library(tomlplusplus::tomlplusplus INTERFACE IMPORTED)
+  target_include_directories(tomlplusplus::tomlplusplus INTERFACE "${TOMLPLUSPLUS_INCLUDE_DIR}")
+endif()
+
+if(CUTHRESH_ONEDNN)
+  # Debian's dnnl-config.cmake asks for OpenCL headers that a CPU build does not need, so the library
+  # and its header are looked up by name.
+  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
+  find_library(DNNL_LIBRARY dnnl)
+  if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
+    add_library(cuthresh_onednn INTERFACE)
+    target_include_directories(cuthresh_onednn SYSTEM INTERFACE "${DNNL_INCLUDE_DIR}")
+    target_link_libraries(cuthresh_onednn INTERFACE "${DNNL_LIBRARY}")
+  else()
+    message(STATUS "oneDNN not found: building with the plain-loop engine only")
+    set(CUTHRESH_ONEDNN OFF)
+  endif()
+endif()

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "config/origins.hpp"
+#include "cuthresh/config.hpp"
+
+namespace cuthresh::config {
+
+/// What validate() does, with the places of the values for its messages. Throws InputError.
+void check(const FitConfig& config, const Origins& origins);
+
+}  // namespace cuthresh::config

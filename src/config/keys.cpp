@@ -1,0 +1,248 @@
+#include "config/keys.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace cuthresh::config {
+namespace {
+
+using FieldOf = Field (*)(FitConfig&);
+using Text = std::string_view;
+
+Key plain(Text section, Text name, FieldOf field, Text doc) {
+  return {section, name, field, doc, {}, {}, {}, false, false};
+}
+
+Key choice(Text section, Text name, FieldOf field, std::vector<Text> choices, Text doc) {
+  Key key = plain(section, name, field, doc);
+  key.choices = std::move(choices);
+  return key;
+}
+
+Key whole(Text section, Text name, FieldOf field, WholeRange range, Text doc) {
+  Key key = plain(section, name, field, doc);
+  key.whole = range;
+  return key;
+}
+
+Key real(Text section, Text name, FieldOf field, RealRange range, Text doc) {
+  Key key = plain(section, name, field, doc);
+  key.real = range;
+  return key;
+}
+
+Key file_path(Text section, Text name, FieldOf field, Text doc) {
+  Key key = plain(section, name, field, doc);
+  key.is_path = true;
+  return key;
+}
+
+Key full_or_whole(Text section, Text name, FieldOf field, WholeRange range, Text doc) {
+  Key key = whole(section, name, field, range, doc);
+  key.full_or_whole = true;
+  return key;
+}
+
+// Upper ends exist so that products stay far inside 64 bits (10^12 steps × 10^6 rounds = 10^18) and a slip of
+// the keyboard is found before hours of training; λ above 10^30 would overflow float when multiplied by a
+// weight count.
+constexpr WholeRange kSteps{1, 1'000'000'000'000};
+constexpr WholeRange kOptionalSteps{0, 1'000'000'000'000};
+constexpr RealRange kLambda{0.0, 1e30, false, false};
+
+std::vector<Key> build() {
+  using C = FitConfig;
+  return {
+      choice(
+          "data", "kind", [](C& c) -> Field { return &c.data.kind; }, {"mackey-glass", "libsvm", "csv"},
+          "where the samples come from"),
+      file_path(
+          "data", "path", [](C& c) -> Field { return &c.data.path; }, "the file, for libsvm and csv"),
+      file_path(
+          "data", "test_path", [](C& c) -> Field { return &c.data.test_path; },
+          "a second file that is the test set"),
+      plain(
+          "data", "target_columns", [](C& c) -> Field { return &c.data.target_columns; },
+          "csv: columns to learn; none: the last"),
+      whole(
+          "data", "train_rows", [](C& c) -> Field { return &c.data.train_rows; }, {0, kNoLimit},
+          "rows that train, the others test; 0: not given"),
+      real(
+          "data", "train_fraction", [](C& c) -> Field { return &c.data.train_fraction; },
+          {0.0, 1.0, false, false}, "share of the rows that train; 0: not given"),
+      plain(
+          "data", "shuffle", [](C& c) -> Field { return &c.data.shuffle; },
+          "draw the rows of the split by run.seed"),
+
+      choice(
+          "model", "kind", [](C& c) -> Field { return &c.model.kind; }, {"mlp"},
+          "fully connected layers fc1, fc2, ..."),
+      whole(
+          "model", "widths", [](C& c) -> Field { return &c.model.widths; }, {1, 2'147'483'647},
+          "inputs, hidden widths, outputs"),
+      choice(
+          "model", "activation", [](C& c) -> Field { return &c.model.activation; },
+          {"identity", "relu", "leaky-relu", "tanh", "sigmoid", "gelu", "silu"},
+          "after every layer but the last"),
+      real(
+          "model", "leaky_slope", [](C& c) -> Field { return &c.model.leaky_slope; },
+          {0.0, 1.0, false, true}, "slope of leaky-relu below zero"),
+      choice(
+          "model", "init", [](C& c) -> Field { return &c.model.init; }, {"pytorch", "he", "glorot"},
+          "how initial weights are drawn"),
+
+      choice(
+          "train", "loss", [](C& c) -> Field { return &c.train.loss; }, {"mse", "cross-entropy"},
+          "what is minimised, beside the penalty"),
+      real(
+          "train", "learning_rate", [](C& c) -> Field { return &c.train.learning_rate; },
+          {0.0, 1000.0, true, false}, "step size"),
+      whole(
+          "train", "steps", [](C& c) -> Field { return &c.train.steps; }, kSteps, "steps a round"),
+      full_or_whole(
+          "train", "batch", [](C& c) -> Field { return &c.train.batch; }, {1, kNoLimit},
+          "rows a step, or \"full\""),
+      whole(
+          "train", "eval_every", [](C& c) -> Field { return &c.train.eval_every; }, kOptionalSteps,
+          "steps between samples in history.csv; 0: steps/50"),
+
+      whole(
+          "sparsity", "target_nnz", [](C& c) -> Field { return &c.sparsity.target_nnz; }, {0, kNoLimit},
+          "nonzero weights wanted in all"),
+      real(
+          "sparsity", "target_sparsity", [](C& c) -> Field { return &c.sparsity.target_sparsity; },
+          {0.0, 1.0, false, false}, "share of zeros wanted in all"),
+      real(
+          "sparsity", "tolerance", [](C& c) -> Field { return &c.sparsity.tolerance; },
+          {0.0, 1.0, false, true}, "met when |nnz - target| <= tolerance * target"),
+      whole(
+          "sparsity", "layers_required", [](C& c) -> Field { return &c.sparsity.layers_required; },
+          {0, kNoLimit}, "layers that must meet theirs; 0: all"),
+      plain(
+          "sparsity", "penalise", [](C& c) -> Field { return &c.sparsity.penalise; },
+          "name patterns (* and ?) of penalised parameters"),
+      // Last of its section: to_toml writes it as a table of its own, which ends [sparsity].
+      whole(
+          "sparsity", "layers", [](C& c) -> Field { return &c.sparsity.layers; }, {0, kNoLimit},
+          "nonzero weights wanted, by layer"),
+
+      choice(
+          "search", "method", [](C& c) -> Field { return &c.search.method; },
+          {"gradient-median", "log-midpoint", "fixed"}, "how the next lambda is chosen"),
+      choice(
+          "search", "stop", [](C& c) -> Field { return &c.search.stop; }, {"first-hit", "converged"},
+          "when a count decides"),
+      real(
+          "search", "lambda", [](C& c) -> Field { return &c.search.lambda; }, kLambda,
+          "the bracket; one number with fixed; none: found automatically"),
+      whole(
+          "search", "max_rounds", [](C& c) -> Field { return &c.search.max_rounds; }, {1, 1'000'000},
+          "trainings at most"),
+      whole(
+          "search", "first_hit_after", [](C& c) -> Field { return &c.search.first_hit_after; },
+          kOptionalSteps, "steps of a round in which a crossing does not count"),
+
+      whole(
+          "run", "seed", [](C& c) -> Field { return &c.run.seed; }, {0, kNoLimit},
+          "weights, split and batch order"),
+      plain(
+          "run", "out", [](C& c) -> Field { return &c.run.out; }, "the run folder"),
+      choice(
+          "run", "device", [](C& c) -> Field { return &c.run.device; }, {"auto", "cpu", "cuda"},
+          "where it runs"),
+      choice(
+          "run", "engine", [](C& c) -> Field { return &c.run.engine; }, {"auto", "onednn", "reference"},
+          "matrix products on the CPU"),
+      whole(
+          "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 4096},
+          "threads; 0: one a core"),
+      file_path(
+          "run", "init", [](C& c) -> Field { return &c.run.init; },
+          "safetensors file with the initial weights"),
+      plain(
+          "run", "force", [](C& c) -> Field { return &c.run.force; }, "replace an existing run folder"),
+  };
+}
+
+std::string describe(const WholeRange& range, std::string_view noun) {
+  if (range.hi == kNoLimit) return fmt::format("{}, at least {}", noun, range.lo);
+  return fmt::format("{} from {} to {}", noun, range.lo, range.hi);
+}
+
+std::string describe(const RealRange& range) {
+  return fmt::format("a number {} {} and {} {}", range.lo_open ? "above" : "at least", range.lo,
+                     range.hi_open ? "below" : "at most", range.hi);
+}
+
+struct Describe {
+  const Key& key;
+
+  std::string operator()(const std::string*) const {
+    return key.choices.empty() ? "a string" : fmt::format("one of {}", fmt::join(key.choices, ", "));
+  }
+  std::string operator()(const std::int64_t*) const {
+    return (key.full_or_whole ? "\"full\" or " : "") + describe(key.whole, "a whole number");
+  }
+  std::string operator()(const std::uint64_t*) const { return describe(key.whole, "a whole number"); }
+  std::string operator()(const std::optional<std::int64_t>*) const {
+    return describe(key.whole, "a whole number");
+  }
+  std::string operator()(const double*) const { return describe(key.real); }
+  std::string operator()(const std::optional<double>*) const { return describe(key.real); }
+  std::string operator()(const bool*) const { return "true or false"; }
+  std::string operator()(const std::vector<std::string>*) const { return "a list of strings"; }
+  std::string operator()(const std::vector<std::int64_t>*) const {
+    return describe(key.whole, "a list of whole numbers, each");
+  }
+  std::string operator()(const std::vector<double>*) const {
+    return "a number or a list of numbers, each" + describe(key.real).substr(8);
+  }
+  std::string operator()(const std::map<std::string, std::int64_t>*) const {
+    return describe(key.whole, "a table of whole numbers by layer name, each");
+  }
+};
+
+}  // namespace
+
+bool RealRange::contains(double value) const {
+  return std::isfinite(value) && (lo_open ? value > lo : value >= lo) &&
+         (hi_open ? value < hi : value <= hi);
+}
+
+const std::vector<Key>& keys() {
+  static const std::vector<Key> table = build();
+  return table;
+}
+
+std::vector<std::string_view> sections() {
+  std::vector<std::string_view> names;
+  for (const Key& key : keys()) {
+    if (names.empty() || names.back() != key.section) names.push_back(key.section);
+  }
+  return names;
+}
+
+std::vector<std::string_view> names_in(std::string_view section) {
+  std::vector<std::string_view> names;
+  for (const Key& key : keys()) {
+    if (key.section == section) names.push_back(key.name);
+  }
+  return names;
+}
+
+const Key* find_key(std::string_view section, std::string_view name) {
+  for (const Key& key : keys()) {
+    if (key.section == section && key.name == name) return &key;
+  }
+  return nullptr;
+}
+
+std::string expected(const Key& key) {
+  FitConfig any;
+  return std::visit(Describe{key}, key.field(any));
+}
+
+}  // namespace cuthresh::config

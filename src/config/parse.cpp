@@ -1,0 +1,395 @@
+// Reading: TOML text and --set arguments into a FitConfig, by the table of keys. The only file that includes
+// toml++, which alone takes several seconds to compile.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "config/checks.hpp"
+#include "config/keys.hpp"
+#include "config/overrides.hpp"
+#include "config/suggest.hpp"
+#include "cuthresh/error.hpp"
+
+namespace cuthresh {
+namespace config {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+std::string type_name(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::string: return "a string";
+    case toml::node_type::integer: return "a whole number";
+    case toml::node_type::floating_point: return "a number with a fraction or an exponent";
+    case toml::node_type::boolean: return "true or false";
+    case toml::node_type::array: return "a list";
+    case toml::node_type::table: return "a table";
+    default: return "a date or time";
+  }
+}
+
+std::string serialised(const toml::node& node) {
+  std::ostringstream out;
+  node.visit([&out](const auto& concrete) { out << concrete; });
+  return one_line(out.str());
+}
+
+/// The text values were read from, for messages: places and values as the user wrote them.
+class Source {
+ public:
+  /// `prefix` is the file's name; `fixed_place` replaces line and column for an argument.
+  Source(std::string text, std::string prefix, bool fixed_place)
+      : text_(std::move(text)), prefix_(std::move(prefix)), fixed_place_(fixed_place) {}
+
+  std::string place(const toml::source_region& region) const {
+    if (fixed_place_ || !region.begin) return prefix_;
+    return fmt::format("{}:{}:{}", prefix_, region.begin.line, region.begin.column);
+  }
+
+  std::string value(const toml::node& node) const {
+    const toml::source_region& at = node.source();
+    const std::string_view line = at.begin ? line_text(at.begin.line) : std::string_view();
+    // Columns count code points, so that a cut by bytes is right only in a line of ASCII.
+    const bool ascii = std::all_of(line.begin(), line.end(), [](char c) { return (c & 0x80) == 0; });
+    const bool cut = at.begin.line == at.end.line && ascii && at.end.column > at.begin.column &&
+                     at.end.column <= line.size() + 1;
+    return cut ? std::string(line.substr(at.begin.column - 1, at.end.column - at.begin.column)) : serialised(node);
+  }
+
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string_view line_text(std::size_t number) const {
+    std::string_view rest = text_;
+    for (std::size_t i = 1; i < number; ++i) {
+      const auto end = rest.find('\n');
+      if (end == std::string_view::npos) return {};
+      rest.remove_prefix(end + 1);
+    }
+    return rest.substr(0, rest.find('\n'));
+  }
+
+  std::string text_;
+  std::string prefix_;
+  bool fixed_place_;
+};
+
+/// Puts one TOML value into one field, or says what it should have been.
+class Store {
+ public:
+  Store(const Key& key, const toml::node& node, const Source& source, Origins& origins)
+      : key_(key), node_(node), source_(source), origins_(origins), path_(key.path()) {}
+
+  void operator()(std::string* out) const {
+    const auto text = node_.value_exact<std::string>();
+    if (!text) refuse(node_, path_, "put the value in quotes");
+    *out = *text;
+  }
+  void operator()(std::int64_t* out) const {
+    if (key_.full_or_whole) {
+      const auto text = node_.value_exact<std::string>();
+      if (text && *text == "full") {
+        *out = 0;
+        return;
+      }
+      *out = whole(node_, path_);
+      if (*out == 0) refuse(node_, path_, "write \"full\" for all rows in every step");
+      return;
+    }
+    *out = whole(node_, path_);
+  }
+  void operator()(std::uint64_t* out) const {
+    const std::int64_t value = whole(node_, path_);
+    if (value < 0) refuse(node_, path_, "change it to such a number");
+    *out = static_cast<std::uint64_t>(value);
+  }
+  void operator()(std::optional<std::int64_t>* out) const { *out = whole(node_, path_); }
+  void operator()(double* out) const { *out = number(node_, path_); }
+  void operator()(std::optional<double>* out) const { *out = number(node_, path_); }
+  void operator()(bool* out) const {
+    const auto flag = node_.value_exact<bool>();
+    if (!flag) refuse(node_, path_, "write true or false, without quotes");
+    *out = *flag;
+  }
+  void operator()(std::vector<std::string>* out) const {
+    entries(out, [this](const toml::node& entry, const std::string& path) {
+      const auto text = entry.value_exact<std::string>();
+      if (!text) refuse(entry, path, "put the value in quotes");
+      return *text;
+    });
+  }
+  void operator()(std::vector<std::int64_t>* out) const {
+    entries(out, [this](const toml::node& entry, const std::string& path) { return whole(entry, path); });
+  }
+  void operator()(std::vector<double>* out) const {
+    if (node_.is_number()) {
+      *out = {number(node_, path_)};
+      return;
+    }
+    entries(out, [this](const toml::node& entry, const std::string& path) { return number(entry, path); });
+  }
+  void operator()(std::map<std::string, std::int64_t>* out) const {
+    const toml::table* table = node_.as_table();
+    if (!table) refuse(node_, path_, "write a table of layers, for instance [sparsity.layers] and fc1 = 650");
+    out->clear();
+    for (const auto& [name, entry] : *table) {
+      const std::string path = path_ + "." + std::string(name.str());
+      (*out)[std::string(name.str())] = whole(entry, path);
+      origins_.set(path, {source_.place(entry.source()), source_.value(entry)});
+    }
+  }
+
+  std::int64_t whole(const toml::node& node, const std::string& path) const {
+    const auto value = node.value_exact<std::int64_t>();
+    if (!value) {
+      refuse(node, path,
+             node.is_floating_point() ? "write it without a decimal point or exponent" : "write a whole number");
+    }
+    return *value;
+  }
+
+ private:
+  double number(const toml::node& node, const std::string& path) const {
+    if (!node.is_number()) refuse(node, path, "write a number, without quotes");
+    return *node.value<double>();
+  }
+
+  template <typename T, typename Read>
+  void entries(std::vector<T>* out, Read read) const {
+    const toml::array* array = node_.as_array();
+    if (!array) refuse(node_, path_, "put the values in [ and ]");
+    out->clear();
+    for (std::size_t i = 0; i < array->size(); ++i) {
+      const std::string path = fmt::format("{}[{}]", path_, i);
+      out->push_back(read((*array)[i], path));
+      origins_.set(path, {source_.place((*array)[i].source()), source_.value((*array)[i])});
+    }
+  }
+
+  [[noreturn]] void refuse(const toml::node& node, const std::string& path, std::string remedy) const {
+    throw InputError({source_.place(node.source()) + ": " + path,
+                      fmt::format("must be {}, found {}", expected(key_), type_name(node)), source_.value(node),
+                      std::move(remedy)});
+  }
+
+  const Key& key_;
+  const toml::node& node_;
+  const Source& source_;
+  Origins& origins_;
+  std::string path_;
+};
+
+[[noreturn]] void unknown_section(const std::string& place, std::string_view name) {
+  for (const Key& key : keys()) {
+    if (key.name != name) continue;
+    throw InputError({fmt::format("{}: {}", place, name), "a key outside every section", "",
+                      fmt::format("move it into [{}]", key.section)});
+  }
+  const auto all = sections();
+  const std::string list = fmt::format("the sections are {}", fmt::join(all, ", "));
+  throw InputError({fmt::format("{}: [{}]", place, name), "unknown section", "", did_you_mean(name, all, list)});
+}
+
+[[noreturn]] void unknown_key(const std::string& place, std::string_view section, std::string_view name) {
+  const std::string where = fmt::format("{}: {}.{}", place, section, name);
+  std::vector<std::string> homes;
+  for (const Key& key : keys()) {
+    if (key.name == name) homes.push_back(fmt::format("[{}]", key.section));
+  }
+  if (!homes.empty()) {
+    throw InputError({where, "unknown key", "", fmt::format("this key belongs in {}", fmt::join(homes, " or "))});
+  }
+  const auto names = names_in(section);
+  throw InputError({where, "unknown key", "",
+                    did_you_mean(name, names,
+                                 fmt::format("the keys of [{}] are {}", section, fmt::join(names, ", ")))});
+}
+
+const Key& known_key(const std::string& place, std::string_view section, std::string_view name) {
+  const auto all = sections();
+  if (std::find(all.begin(), all.end(), section) == all.end()) unknown_section(place, section);
+  const Key* key = find_key(section, name);
+  if (!key) unknown_key(place, section, name);
+  return *key;
+}
+
+class Reader {
+ public:
+  explicit Reader(const std::string& name) : name_(name) { origins_.set_source(name); }
+
+  void read(const std::string& text) {
+    const Source source(text, name_, false);
+    const toml::table root = parse(source);
+    for (const auto& [section, body] : root) {
+      const auto all = sections();
+      if (std::find(all.begin(), all.end(), section.str()) == all.end()) {
+        unknown_section(source.place(section.source()), section.str());
+      }
+      const toml::table* table = body.as_table();
+      if (!table) {
+        throw InputError({fmt::format("{}: {}", source.place(body.source()), section.str()),
+                          "must be a section, found " + type_name(body), source.value(body),
+                          fmt::format("write the line [{}] and its keys below it", section.str())});
+      }
+      for (const auto& [name, node] : *table) {
+        store(known_key(source.place(name.source()), section.str(), name.str()), node, source);
+      }
+    }
+  }
+
+  void apply(const std::string& argument) {
+    const Override parts = split_override(argument);
+    const std::string place = "--set " + argument;
+    const Key& key = known_key(place, parts.section, parts.key);
+    const Field field = key.field(config_);
+    auto* layers = std::get_if<std::map<std::string, std::int64_t>*>(&field);
+    if (parts.rest && !layers) {
+      throw InputError({place, fmt::format("{} has no keys of its own", key.path()), *parts.rest,
+                        fmt::format("write --set {}=value", key.path())});
+    }
+    const Source source("value = " + parts.value, place, true);
+    toml::table value = override_value(parts.value, source);
+    // What is meant for a string is one, be it readable as a number or a date: --set run.out=2024-01-01.
+    if (std::holds_alternative<std::string*>(field) && !value["value"].is_string()) {
+      value.insert_or_assign("value", parts.value);
+    }
+    const toml::node& node = *value.get("value");
+    if (parts.rest) {
+      const std::string path = key.path() + "." + *parts.rest;
+      if (!overridden_.contains(key.path())) take_back_others(key.path());
+      (**layers)[*parts.rest] = Store(key, node, source, origins_).whole(node, path);
+      origins_.set(path, {place, parts.value});
+      if (!origins_.written(key.path())) origins_.set(key.path(), {place, parts.value});
+    } else {
+      take_back_others(key.path());
+      store(key, node, source);
+    }
+    overridden_.insert(key.path());
+  }
+
+  FitConfig finish(const std::string& folder) {
+    check(config_, origins_);
+    for (const Key& key : keys()) {
+      if (!key.is_path) continue;
+      std::string& path = *std::get<std::string*>(key.field(config_));
+      if (path.empty()) continue;
+      // Absolute, so that the resolved configuration in the run folder still means the same files there.
+      const bool from_file = origins_.written(key.path()) && !overridden_.contains(key.path());
+      if (from_file && !folder.empty()) path = fs::absolute(fs::path(folder) / path).lexically_normal().string();
+      if (!from_file) path = fs::absolute(path).lexically_normal().string();
+    }
+    return config_;
+  }
+
+ private:
+  static toml::table parse(const Source& source) {
+    try {
+      return toml::parse(source.text());
+    } catch (const toml::parse_error& error) {
+      throw InputError({source.place(error.source()),
+                        "not valid TOML: " + one_line(std::string(error.description())), "",
+                        "correct the syntax there (strings need quotes, every key one = and one value)"});
+    }
+  }
+
+  /// A table whose "value" is the argument's value: TOML, or the text itself when it is a bare word.
+  static toml::table override_value(const std::string& text, const Source& source) {
+    const bool structured = !text.empty() && std::string_view("\"'[{").find(text[0]) != std::string_view::npos;
+    try {
+      toml::table table = toml::parse(source.text());
+      if (table.size() == 1 && table.contains("value")) return table;
+    } catch (const toml::parse_error& error) {
+      if (structured) {
+        throw InputError({source.place({}), "not a TOML value: " + one_line(std::string(error.description())),
+                          text, "write for instance 0.1, \"text\" or [1, 2]"});
+      }
+    }
+    toml::table table;
+    table.insert_or_assign("value", text);
+    return table;
+  }
+
+  void store(const Key& key, const toml::node& node, const Source& source) {
+    origins_.erase(key.path());
+    origins_.set(key.path(), {source.place(node.source()), source.value(node)});
+    std::visit(Store(key, node, source, origins_), key.field(config_));
+  }
+
+  /// Resets what only the file says of the keys that exclude `path`.
+  void take_back_others(const std::string& path) {
+    for (const auto& group : exclusive_groups()) {
+      if (std::find(group.begin(), group.end(), path) == group.end()) continue;
+      for (const std::string& other : group) {
+        if (other != path && !overridden_.contains(other)) reset(other);
+      }
+      // A number of layers means nothing once the layers are gone.
+      const std::string required = "sparsity.layers_required";
+      if (config_.sparsity.layers.empty() && path.starts_with("sparsity.") && path != "sparsity.layers" &&
+          !overridden_.contains(required)) {
+        reset(required);
+      }
+    }
+  }
+
+  void reset(const std::string& path) {
+    const auto dot = path.find('.');
+    const Key* key = find_key(path.substr(0, dot), path.substr(dot + 1));
+    FitConfig defaults;
+    std::visit(
+        [](auto* out, auto* fresh) {
+          if constexpr (std::is_same_v<decltype(out), decltype(fresh)>) *out = *fresh;
+        },
+        key->field(config_), key->field(defaults));
+    origins_.erase(path);
+  }
+
+  std::string name_;
+  FitConfig config_;
+  Origins origins_;
+  std::set<std::string> overridden_;
+};
+
+}  // namespace
+}  // namespace config
+
+FitConfig parse_config(const std::string& text, const std::string& name, const std::string& folder,
+                       const std::vector<std::string>& overrides) {
+  config::Reader reader(name);
+  reader.read(text);
+  for (const std::string& argument : overrides) reader.apply(argument);
+  return reader.finish(folder);
+}
+
+FitConfig load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  namespace fs = std::filesystem;
+  // A configuration is some hundred bytes; more than this is another file given by mistake.
+  constexpr std::streamsize kLargest = 1 << 20;
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    throw InputError({path, "is a folder, and a configuration file was expected", "", "name the .toml file"});
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw InputError({path, "cannot be opened for reading", "", "check the name and its permissions"});
+  std::string text(static_cast<std::size_t>(kLargest) + 1, '\0');
+  file.read(text.data(), kLargest + 1);
+  if (file.bad()) throw InputError({path, "reading failed", "", "check the disk the file is on"});
+  if (file.gcount() > kLargest) {
+    throw InputError({path, "is larger than 1 MiB, which no configuration is", "", "name the .toml file"});
+  }
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  const std::string folder = fs::path(path).parent_path().string();
+  return parse_config(text, path, folder.empty() ? "." : folder, overrides);
+}
+
+}  // namespace cuthresh

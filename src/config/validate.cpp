@@ -1,0 +1,244 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "config/checks.hpp"
+#include "config/keys.hpp"
+#include "config/suggest.hpp"
+#include "cuthresh/error.hpp"
+
+namespace cuthresh::config {
+namespace {
+
+/// Throws for `key`, with its place and the value as written (`value` when it was not read from a file).
+[[noreturn]] void fail(const Origins& origins, const std::string& key, std::string what, const std::string& value,
+                       std::string remedy) {
+  throw InputError(
+      {origins.where(key), std::move(what), origins.value(key, value), std::move(remedy)});
+}
+
+std::string quoted(std::string_view text) { return fmt::format("\"{}\"", text); }
+
+/// Each key by itself: what the table says of it.
+class RangeCheck {
+ public:
+  RangeCheck(const Key& key, const Origins& origins) : key_(key), origins_(origins), path_(key.path()) {}
+
+  void operator()(const std::string* value) const {
+    if (key_.choices.empty()) {
+      if (value->find('\0') != std::string::npos) {
+        refuse(path_, quoted(fmt::format("{}\\u0000...", value->c_str())), "remove the zero character");
+      }
+      return;
+    }
+    if (std::find(key_.choices.begin(), key_.choices.end(), *value) != key_.choices.end()) return;
+    refuse(path_, quoted(*value), did_you_mean(*value, key_.choices, "write one of these"));
+  }
+  void operator()(const std::int64_t* value) const {
+    if (key_.full_or_whole && *value == 0) return;  // 0 is how FitConfig holds "full"
+    check_whole(path_, *value);
+  }
+  void operator()(const std::optional<std::int64_t>* value) const {
+    if (*value) check_whole(path_, **value);
+  }
+  void operator()(const std::uint64_t* value) const {
+    // TOML's integers end at 2^63 - 1, so a larger seed could not be written to config.toml and read back.
+    if (*value > static_cast<std::uint64_t>(kNoLimit)) {
+      fail(origins_, path_, "must be below 2^63", std::to_string(*value), "take a smaller number");
+    }
+  }
+  void operator()(const double* value) const {
+    if (!key_.real.contains(*value)) refuse(path_, fmt::to_string(*value), "change it to such a number");
+  }
+  void operator()(const std::optional<double>* value) const {
+    if (*value) (*this)(&**value);
+  }
+  void operator()(const bool*) const {}
+  void operator()(const std::vector<std::string>*) const {}
+  void operator()(const std::vector<std::int64_t>*) const {}  // widths: check_model says which layer
+  void operator()(const std::vector<double>* values) const {
+    for (std::size_t i = 0; i < values->size(); ++i) {
+      if (key_.real.contains((*values)[i])) continue;
+      refuse(fmt::format("{}[{}]", path_, i), fmt::to_string((*values)[i]), "change it to such a number");
+    }
+  }
+  void operator()(const std::map<std::string, std::int64_t>* values) const {
+    for (const auto& [name, value] : *values) check_whole(path_ + "." + name, value);
+  }
+
+ private:
+  void check_whole(const std::string& path, std::int64_t value) const {
+    if (value >= key_.whole.lo && value <= key_.whole.hi) return;
+    if (!origins_.written(key_.path()) && !origins_.written(path)) {
+      refuse(path, std::to_string(value), fmt::format("set {}", key_.name));
+    }
+    refuse(path, std::to_string(value), "change it to such a number");
+  }
+  [[noreturn]] void refuse(const std::string& path, const std::string& value, std::string remedy) const {
+    fail(origins_, path, "must be " + expected(key_), value, std::move(remedy));
+  }
+
+  const Key& key_;
+  const Origins& origins_;
+  std::string path_;
+};
+
+void check_data(const DataConfig& data, const Origins& origins) {
+  const bool from_file = data.kind != "mackey-glass";
+  if (from_file && data.path.empty()) {
+    fail(origins, "data.path", fmt::format("data.kind = \"{}\" reads a file and none is named", data.kind), "",
+         "set data.path to the file");
+  }
+  if (!from_file && !data.path.empty()) {
+    fail(origins, "data.path", "data.kind = \"mackey-glass\" is built in and reads no file",
+         quoted(data.path), "remove the key, or set data.kind to libsvm or csv");
+  }
+  if (!from_file && !data.test_path.empty()) {
+    fail(origins, "data.test_path", "data.kind = \"mackey-glass\" is built in and reads no file",
+         quoted(data.test_path), "remove the key and split with data.train_rows");
+  }
+  if (data.kind != "csv" && !data.target_columns.empty()) {
+    fail(origins, "data.target_columns", fmt::format("only csv has named columns, and data.kind is {}", data.kind),
+         fmt::format("{}", data.target_columns), "remove the key");
+  }
+  if (data.train_rows > 0 && data.train_fraction > 0.0) {
+    fail(origins, "data.train_fraction", "data.train_rows is given too, and either says how to split",
+         fmt::to_string(data.train_fraction), "keep one of the two");
+  }
+  if (!data.test_path.empty() && (data.train_rows > 0 || data.train_fraction > 0.0)) {
+    const bool rows = data.train_rows > 0;
+    fail(origins, rows ? "data.train_rows" : "data.train_fraction",
+         "data.test_path gives the test set, so no rows are split off",
+         rows ? std::to_string(data.train_rows) : fmt::to_string(data.train_fraction), "keep one of the two");
+  }
+}
+
+/// "the inputs of layer fc1" for entry 0, "the outputs of layer fc3" for entry 3.
+std::string width_role(std::size_t entry) {
+  return entry == 0 ? "the inputs of layer fc1" : fmt::format("the outputs of layer fc{}", entry);
+}
+
+void check_model(const FitConfig& config, const Origins& origins) {
+  const auto& widths = config.model.widths;
+  const std::string path = "model.widths";
+  const WholeRange range = find_key("model", "widths")->whole;
+  if (widths.size() < 2) {
+    fail(origins, path, "must name at least the inputs and the outputs", fmt::format("{}", widths),
+         "write for instance widths = [6, 128, 1]");
+  }
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    if (widths[i] >= range.lo && widths[i] <= range.hi) continue;
+    fail(origins, fmt::format("{}[{}]", path, i),
+         fmt::format("{} must be a whole number from {} to {}", width_role(i), range.lo, range.hi),
+         std::to_string(widths[i]), "give every layer at least one input and one output");
+  }
+  // 2^40 weights are 4 TiB of float: no machine this runs on, and below it no product leaves 64 bits.
+  constexpr std::int64_t kMostWeights = std::int64_t{1} << 40;
+  std::int64_t total = 0;
+  for (std::size_t i = 1; i < widths.size(); ++i) {
+    total += widths[i - 1] * widths[i];
+    if (total <= kMostWeights) continue;
+    fail(origins, path, fmt::format("layers fc1 to fc{} have more than 2^40 weights", i),
+         fmt::format("{}", widths), "make the layers narrower");
+  }
+  if (config.train.loss == "cross-entropy" && widths.back() < 2) {
+    fail(origins, fmt::format("{}[{}]", path, widths.size() - 1),
+         "the last layer needs one output a class, at least 2, for train.loss = \"cross-entropy\"",
+         std::to_string(widths.back()), "set the last width to the number of classes, or train.loss to mse");
+  }
+}
+
+void check_targets(const FitConfig& config, const Origins& origins) {
+  const SparsityConfig& s = config.sparsity;
+  std::vector<std::string> given;
+  if (s.target_nnz) given.emplace_back("sparsity.target_nnz");
+  if (s.target_sparsity) given.emplace_back("sparsity.target_sparsity");
+  if (!s.layers.empty()) given.emplace_back("sparsity.layers");
+  if (given.size() > 1) {
+    throw InputError({origins.where(given[1]),
+                      fmt::format("{} is given too, and the sparsity can be prescribed only once", given[0]),
+                      origins.value(given[1], ""), "keep one of target_nnz, target_sparsity and layers"});
+  }
+  if (given.empty() && config.search.method != "fixed") {
+    throw InputError({origins.where("sparsity"),
+                      fmt::format("search.method = \"{}\" needs a target and none is given", config.search.method),
+                      "",
+                      "set one of sparsity.target_nnz, sparsity.target_sparsity and [sparsity.layers], or "
+                      "search.method to fixed"});
+  }
+  for (const auto& [name, target] : s.layers) {
+    if (name.empty()) {
+      fail(origins, "sparsity.layers.", "names no layer", std::to_string(target), "write for instance fc1 = 650");
+    }
+  }
+  const auto targets = static_cast<std::int64_t>(s.layers.size());
+  if (s.layers_required > targets) {
+    fail(origins, "sparsity.layers_required",
+         fmt::format("more layers than have a target: [sparsity.layers] names {}", targets),
+         std::to_string(s.layers_required),
+         targets == 0 ? "remove the key" : fmt::format("take a number from 1 to {}, or 0 for all", targets));
+  }
+  const auto empty = std::find(s.penalise.begin(), s.penalise.end(), "");
+  if (s.penalise.empty() || empty != s.penalise.end()) {
+    fail(origins, "sparsity.penalise", "must name at least one parameter, and no pattern may be empty",
+         fmt::format("{}", s.penalise), "write for instance penalise = [\"*.weight\"]");
+  }
+}
+
+void check_lambda(const SearchConfig& search, const Origins& origins) {
+  const auto& lambda = search.lambda;
+  const std::string path = "search.lambda";
+  const std::string value = fmt::format("{}", lambda);
+  if (search.method == "fixed") {
+    if (lambda.size() == 1) return;
+    fail(origins, path, "search.method = \"fixed\" trains at one lambda and needs exactly that number", value,
+         "write for instance lambda = 1e-4, or 0 for a dense network");
+  }
+  if (lambda.empty()) return;
+  if (lambda.size() != 2) {
+    fail(origins, path, fmt::format("search.method = \"{}\" takes a bracket of two numbers, or none", search.method),
+         value, "write lambda = [low, high], or set search.method to fixed");
+  }
+  // As the search will hold them: two ends that are one number in float leave nothing between them.
+  if (!(static_cast<float>(lambda[0]) < static_cast<float>(lambda[1]))) {
+    fail(origins, path, "the lower end of the bracket must be below the upper end (in single precision)", value,
+         "write the smaller number first, or remove the key to have the bracket found");
+  }
+  if (search.method == "log-midpoint" && static_cast<float>(lambda[0]) == 0.0f) {
+    fail(origins, path, "log-midpoint needs a lower end above 0", value, "write for instance lambda = [1e-7, 1e-3]");
+  }
+}
+
+void check_between_sections(const FitConfig& config, const Origins& origins) {
+  const SearchConfig& search = config.search;
+  if (search.stop == "first-hit" && search.first_hit_after >= config.train.steps) {
+    fail(origins, "search.first_hit_after",
+         fmt::format("must be below train.steps = {}, or no step is left to hit at", config.train.steps),
+         std::to_string(search.first_hit_after), "take a smaller number, or search.stop = \"converged\"");
+  }
+  if (config.run.out.empty()) {
+    fail(origins, "run.out", "must name the run folder", "\"\"", "write for instance out = \"runs/first\"");
+  }
+}
+
+}  // namespace
+
+void check(const FitConfig& config, const Origins& origins) {
+  FitConfig readable = config;  // the table's fields point into a FitConfig that may be written
+  for (const Key& key : keys()) std::visit(RangeCheck(key, origins), key.field(readable));
+  check_data(config.data, origins);
+  check_model(config, origins);
+  check_targets(config, origins);
+  check_lambda(config.search, origins);
+  check_between_sections(config, origins);
+}
+
+}  // namespace cuthresh::config
+
+namespace cuthresh {
+
+void validate(const FitConfig& config) { config::check(config, {}); }
+
+}  // namespace cuthresh

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "backend/backend.hpp"
+
+namespace cuthresh {
+
+struct BackendOptions {
+  std::string device = "auto";  ///< auto | cpu | cuda
+  std::string engine = "auto";  ///< CPU matrix products: auto | onednn | reference
+  std::int64_t threads = 0;     ///< CPU: 0 means one a core that this process may use
+};
+
+struct ChosenBackend {
+  std::unique_ptr<Backend> backend;
+  std::string why;  ///< "cpu (…): this build has no CUDA room"
+};
+
+/// The one place that knows which rooms were built. Throws InputError for a name that does not exist and for
+/// a device that was asked for by name and cannot be had, with the reason.
+ChosenBackend make_backend(const BackendOptions& options);
+
+}  // namespace cuthresh

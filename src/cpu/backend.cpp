@@ -1,0 +1,47 @@
+#include <memory>
+
+#include "cpu/backend_impl.hpp"
+#include "cpu/cpu_backend.hpp"
+#include "cuthresh/error.hpp"
+
+namespace cuthresh::cpu {
+
+CpuBackend::CpuBackend(std::unique_ptr<Gemm> gemm, const Loops& loops, std::int64_t threads)
+    : gemm_(std::move(gemm)), loops_(loops), threads_(threads) {}
+
+std::string CpuBackend::description() const {
+  const std::string threads = std::to_string(threads_.count()) + (threads_.count() == 1 ? " thread" : " threads");
+  return "cpu (" + gemm_->name() + ", " + threads + ", " + loops_.name + ")";
+}
+
+std::string CpuBackend::unsupported(Operation) const { return {}; }
+
+std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_t threads, const std::string& isa) {
+  if (threads < 0 || threads > 1024) {
+    throw InputError({"run.threads", "out of range", std::to_string(threads), "use 0 (one a core) to 1024"});
+  }
+  const Loops* loops = find_loops(isa.empty() ? nullptr : isa.c_str());
+  if (loops == nullptr) {
+    throw InputError({"cpu loops", "this processor or build has no such instruction set", isa,
+                      "use baseline, avx2 or avx512"});
+  }
+  std::unique_ptr<Gemm> gemm;
+  if (engine == "reference") {
+    gemm = make_reference_gemm(*loops);
+  } else if (engine == "auto" || engine == "onednn") {
+#if defined(CTH_WITH_ONEDNN)
+    gemm = make_onednn_gemm();
+#else
+    if (engine == "onednn") {
+      throw InputError({"run.engine", "this build has no oneDNN", engine,
+                        "use engine = \"reference\", or install libdnnl-dev and build again"});
+    }
+    gemm = make_reference_gemm(*loops);
+#endif
+  } else {
+    throw InputError({"run.engine", "unknown engine", engine, "use auto, onednn or reference"});
+  }
+  return std::make_unique<CpuBackend>(std::move(gemm), *loops, threads);
+}
+
+}  // namespace cuthresh::cpu

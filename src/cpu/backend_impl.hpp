@@ -1,0 +1,105 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cpu/gemm.hpp"
+#include "cpu/loops.hpp"
+#include "cpu/parallel.hpp"
+
+namespace cuthresh::cpu {
+
+/// The CPU room. Work is done when a call returns, so the read_* calls wait for nothing. Its members are
+/// defined in the file of their stem: memory, dense, loss, random, prox, select.
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(std::unique_ptr<Gemm> gemm, const Loops& loops, std::int64_t threads);
+
+  std::string description() const override;
+  std::string unsupported(Operation operation) const override;
+  std::int64_t steps_per_look() const override { return 1; }
+
+  void* allocate(std::size_t bytes) override;
+  void deallocate(void* pointer) noexcept override;
+  void upload(void* to, const void* from, std::size_t bytes) override;
+  void copy(void* to, const void* from, std::size_t bytes) override;
+  void zero(void* to, std::size_t bytes) override;
+  void download(void* to, const void* from, std::size_t bytes) override;
+  std::uint64_t bytes_to_host() const override { return bytes_to_host_; }
+  void synchronize() override {}
+
+  void dense_forward(const DenseForward& args) override;
+  void dense_backward(const DenseBackward& args) override;
+  void mse(const LossArgs& args) override;
+  void softmax_cross_entropy(const LossArgs& args) override;
+  void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
+                   std::size_t row_bytes) override;
+  void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
+                          std::uint32_t stream) override;
+
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups) override;
+  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
+  void set_learning_rate(ProxPlan& plan, float alpha) override;
+  void set_stop(ProxPlan& plan, const StopRule& rule) override;
+  void prox_step(ProxPlan& plan) override;
+  const StepStatus& read_status(ProxPlan& plan) override;
+  std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override;
+  std::vector<MedianResult> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override;
+  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override;
+  std::vector<KktResult> read_kkt(ProxPlan& plan) override;
+
+ private:
+  /// Runs the loss of `rows` in fixed blocks, so that its sum does not depend on the thread count.
+  template <class Block>
+  void run_loss(const LossArgs& args, std::int64_t rows, std::int64_t block_rows, Block block);
+
+  std::unique_ptr<Gemm> gemm_;
+  const Loops& loops_;
+  Threads threads_;
+  std::uint64_t bytes_to_host_ = 0;
+  std::vector<float> bias_partials_;    // [blocks, out] of dense_backward
+  std::vector<LossSum> loss_partials_;  // a block
+};
+
+/// A range of one tensor: what one thread does in one go.
+struct PlanChunk {
+  std::size_t tensor = 0;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+class CpuPlan final : public ProxPlan {
+ public:
+  CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count);
+
+  std::vector<ProxTensor> tensors;
+  std::size_t groups = 0;
+  std::vector<PlanChunk> chunks;
+  std::int64_t elements = 0;
+  std::vector<float> lambda;  // a group
+  float alpha = 0.0f;
+  StopRule rule;
+  StepStatus status;
+  std::vector<StepCounts> chunk_counts;  // a chunk
+
+  /// f(chunk index) for every chunk, on as many threads as the size is worth.
+  template <class F>
+  void for_chunks(const Threads& threads, F f) const {
+    constexpr std::int64_t kElementsWorthAThread = 8192;
+    const auto count = static_cast<std::int64_t>(chunks.size());
+    if (elements < 2 * kElementsWorthAThread) {
+      for (std::int64_t i = 0; i < count; ++i) f(static_cast<std::size_t>(i));
+      return;
+    }
+    threads.ranges(count, 1, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) f(static_cast<std::size_t>(i));
+    });
+  }
+};
+
+CpuPlan& as_cpu_plan(ProxPlan& plan);
+
+}  // namespace cuthresh::cpu

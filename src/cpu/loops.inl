@@ -1,0 +1,208 @@
+// The serial loops of the CPU room. Included once per instruction set by loops_<isa>.cpp, which differ in their
+// compiler options only. Nothing here may call an inline function that other files call too, unless it is
+// forced inline (CTH_HD): the linker keeps one copy of the others, and it could be the one for AVX-512.
+
+#include <cstdint>
+
+#include "cpu/loops.hpp"
+#include "kernels/math/activation.hpp"
+#include "kernels/math/bracket.hpp"
+#include "kernels/math/kkt.hpp"
+#include "kernels/math/loss.hpp"
+#include "kernels/math/philox.hpp"
+#include "kernels/math/step.hpp"
+
+namespace cuthresh::cpu {
+namespace CTH_LOOPS_NAMESPACE {
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+using std::uint32_t;
+using std::uint64_t;
+
+// Counters inside a strip are 32-bit, so that they vectorise beside 32-bit data.
+constexpr int64_t kStrip = 1 << 16;
+
+StepCounts prox_step(float* __restrict w, const float* __restrict g, int64_t n, float alpha, float threshold) {
+  const ProxGradientStep<float> step{alpha, threshold};
+  StepCounts counts;
+  for (int64_t first = 0; first < n; first += kStrip) {
+    const int64_t end = first + kStrip < n ? first + kStrip : n;
+    int32_t nonzero = 0;
+    int32_t nonfinite = 0;
+    for (int64_t i = first; i < end; ++i) {
+      const float y = step(w[i], g[i]);
+      w[i] = y;
+      nonzero += is_nonzero(y) ? 1 : 0;
+      nonfinite += is_finite(y) ? 0 : 1;
+    }
+    counts.nonzero += nonzero;
+    counts.nonfinite += nonfinite;
+  }
+  return counts;
+}
+
+int64_t count_nonzero(const float* w, int64_t n) {
+  int64_t count = 0;
+  for (int64_t first = 0; first < n; first += kStrip) {
+    const int64_t end = first + kStrip < n ? first + kStrip : n;
+    int32_t nonzero = 0;
+    for (int64_t i = first; i < end; ++i) nonzero += is_nonzero(w[i]) ? 1 : 0;
+    count += nonzero;
+  }
+  return count;
+}
+
+KktKeys kkt(const float* w, const float* g, int64_t n, float lambda) {
+  const KktResidual<float> residual{lambda};
+  uint32_t on_nonzero = 0;
+  uint32_t on_zero = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const bool live = is_nonzero(w[i]);
+    const uint32_t a = live ? magnitude_key(residual.on_nonzero(w[i], g[i])) : 0U;
+    const uint32_t b = live ? 0U : magnitude_key(residual.on_zero(g[i]));
+    on_nonzero = a > on_nonzero ? a : on_nonzero;
+    on_zero = b > on_zero ? b : on_zero;
+  }
+  return {on_nonzero, on_zero};
+}
+
+// One switch turns the run-time activation into a functor for a generic loop.
+template <class F>
+CTH_HD void with_activation(const DenseShape& shape, F f) {
+  switch (shape.activation) {
+    case Activation::kIdentity: return f(IdentityActivation{});
+    case Activation::kRelu: return f(ReluActivation{});
+    case Activation::kLeakyRelu: return f(LeakyReluActivation{shape.leaky_slope});
+    case Activation::kTanh: return f(TanhActivation{});
+    case Activation::kSigmoid: return f(SigmoidActivation{});
+    case Activation::kGelu: return f(GeluActivation{});
+    case Activation::kSilu: return f(SiluActivation{});
+  }
+}
+
+template <class A>
+void bias_activation_rows(A act, const float* __restrict b, float* __restrict z, float* __restrict y,
+                          int64_t rows, int64_t columns, int64_t stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* __restrict row = y + r * stride;
+    if constexpr (A::kNeedsInput) {
+      float* __restrict kept = z + r * stride;
+      for (int64_t c = 0; c < columns; ++c) {
+        const float t = row[c] + b[c];
+        kept[c] = t;
+        row[c] = act(t);
+      }
+    } else {
+      for (int64_t c = 0; c < columns; ++c) row[c] = act(row[c] + b[c]);
+    }
+  }
+}
+
+void bias_activation(const DenseShape& shape, const float* b, float* z, float* y, int64_t rows, int64_t columns,
+                     int64_t stride) {
+  with_activation(shape, [&](auto act) { bias_activation_rows(act, b, z, y, rows, columns, stride); });
+}
+
+template <class A>
+void activation_backward_rows(A act, const float* __restrict kept, float* __restrict dy, float* __restrict db,
+                              int64_t rows, int64_t columns, int64_t stride) {
+  for (int64_t c = 0; c < columns; ++c) db[c] = 0.0f;
+  for (int64_t r = 0; r < rows; ++r) {
+    float* __restrict grad = dy + r * stride;
+    const float* __restrict k = kept + r * stride;
+    for (int64_t c = 0; c < columns; ++c) {
+      const float dz = grad[c] * act.derivative(k[c]);
+      grad[c] = dz;
+      db[c] += dz;
+    }
+  }
+}
+
+void activation_backward(const DenseShape& shape, const float* kept, float* dy, float* db, int64_t rows,
+                         int64_t columns, int64_t stride) {
+  with_activation(shape, [&](auto act) { activation_backward_rows(act, kept, dy, db, rows, columns, stride); });
+}
+
+void gemm_plain(int64_t m, int64_t n, int64_t k, const float* __restrict a, int64_t a_row, int64_t a_column,
+                const float* __restrict b, int64_t ldb, bool accumulate, float* __restrict c, int64_t ldc) {
+  for (int64_t i = 0; i < m; ++i) {
+    float* __restrict row = c + i * ldc;
+    if (!accumulate) {
+      for (int64_t j = 0; j < n; ++j) row[j] = 0.0f;
+    }
+    for (int64_t p = 0; p < k; ++p) {
+      const float factor = a[i * a_row + p * a_column];
+      const float* __restrict from = b + p * ldb;
+      for (int64_t j = 0; j < n; ++j) row[j] = fused_multiply_add(factor, from[j], row[j]);
+    }
+  }
+}
+
+double mse(const float* prediction, const float* target, float* gradient, float scale, int64_t n) {
+  const SquaredError error{scale};
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; ++i) sum += error.loss(prediction[i], target[i]);
+  if (gradient != nullptr) {
+    for (int64_t i = 0; i < n; ++i) gradient[i] = error.gradient(prediction[i], target[i]);
+  }
+  return sum;
+}
+
+double softmax(const float* logits, const int32_t* label, float* gradient, float scale, int64_t rows,
+               int64_t columns, uint64_t* correct) {
+  const SoftmaxCrossEntropy entropy{scale};
+  double total = 0.0;
+  uint64_t hits = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* z = logits + r * columns;
+    int64_t largest = 0;
+    for (int64_t j = 1; j < columns; ++j) largest = z[j] > z[largest] ? j : largest;
+    const float top = z[largest];
+    float sum = 0.0f;
+    for (int64_t j = 0; j < columns; ++j) sum += exp_float(z[j] - top);
+    const int32_t wanted = label[r];
+    total += static_cast<double>(log_float(sum)) - static_cast<double>(z[wanted] - top);
+    hits += largest == wanted ? 1U : 0U;
+    if (gradient != nullptr) {
+      float* to = gradient + r * columns;
+      for (int64_t j = 0; j < columns; ++j) to[j] = entropy.gradient(exp_float(z[j] - top), sum, j == wanted);
+    }
+  }
+  *correct += hits;
+  return total;
+}
+
+void uniform(float* to, int64_t first, int64_t end, float bound, uint64_t seed, uint32_t stream) {
+  for (int64_t i = first; i < end;) {
+    const Philox words = Philox::block(seed, static_cast<uint64_t>(i) / 4, stream, RandomPurpose::kInitialisation);
+    for (int64_t lane = i % 4; lane < 4 && i < end; ++lane, ++i) {
+      to[i] = uniform_symmetric(words.words[lane], bound);
+    }
+  }
+}
+
+int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t shift, uint64_t* bins) {
+  const uint32_t base = lo >> shift;
+  int64_t inside = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t key = magnitude_key(x[i]);
+    if (key > lo && key < hi) {
+      ++bins[(key >> shift) - base];
+      ++inside;
+    }
+  }
+  return inside;
+}
+
+}  // namespace
+}  // namespace CTH_LOOPS_NAMESPACE
+
+namespace ns = CTH_LOOPS_NAMESPACE;
+const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,    ns::prox_step,       ns::count_nonzero,
+                               ns::kkt,           ns::bias_activation, ns::activation_backward,
+                               ns::gemm_plain,    ns::mse,             ns::softmax,
+                               ns::uniform,       ns::histogram};
+
+}  // namespace cuthresh::cpu

@@ -1,0 +1,136 @@
+#include <algorithm>
+
+#include "cpu/backend_impl.hpp"
+#include "cuthresh/error.hpp"
+#include "kernels/math/bracket.hpp"
+
+namespace cuthresh::cpu {
+
+// Chunks of 16 Ki elements: three arrays of 64 KiB stay in the second-level cache, and a list of many small
+// tensors still divides evenly among threads.
+CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count)
+    : tensors(list.begin(), list.end()), groups(static_cast<std::size_t>(group_count)), lambda(groups, 0.0f) {
+  constexpr std::int64_t kChunk = 16384;
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    const ProxTensor& tensor = tensors[t];
+    if (tensor.size < 0 || tensor.group >= group_count || (tensor.size > 0 && (!tensor.w || !tensor.g))) {
+      throw InternalError({"make_plan", "tensor " + std::to_string(t) + " has a null pointer, a negative size or a "
+                           "group outside [-1, " + std::to_string(group_count) + ")",
+                           "size " + std::to_string(tensor.size) + ", group " + std::to_string(tensor.group),
+                           "check the list"});
+    }
+    for (std::int64_t begin = 0; begin < tensor.size; begin += kChunk) {
+      chunks.push_back({t, begin, std::min(begin + kChunk, tensor.size)});
+    }
+    elements += tensor.size;
+  }
+  chunk_counts.resize(chunks.size());
+  status.nnz.assign(groups, 0);
+}
+
+CpuPlan& as_cpu_plan(ProxPlan& plan) { return static_cast<CpuPlan&>(plan); }
+
+std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors, std::int32_t groups) {
+  return std::make_unique<CpuPlan>(tensors, groups);
+}
+
+void CpuBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
+  CpuPlan& p = as_cpu_plan(plan);
+  if (lambda.size() != p.groups) {
+    throw InternalError({"set_lambda", "one value a group is wanted, " + std::to_string(p.groups),
+                         std::to_string(lambda.size()), "pass as many as the plan has groups"});
+  }
+  p.lambda.assign(lambda.begin(), lambda.end());
+}
+
+void CpuBackend::set_learning_rate(ProxPlan& plan, float alpha) { as_cpu_plan(plan).alpha = alpha; }
+
+void CpuBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
+  CpuPlan& p = as_cpu_plan(plan);
+  if (rule.bands.size() > 1 && rule.bands.size() != p.groups) {
+    throw InternalError({"set_stop", "no band, one for the total or one a group is wanted",
+                         std::to_string(rule.bands.size()), "pass as many as the plan has groups"});
+  }
+  p.rule = rule;
+  p.status = {};
+  p.status.nnz.assign(p.groups, 0);
+}
+
+void CpuBackend::prox_step(ProxPlan& plan) {
+  CpuPlan& p = as_cpu_plan(plan);
+  StepStatus& status = p.status;
+  if (status.stopped) return;
+  p.for_chunks(threads_, [&](std::size_t i) {
+    const PlanChunk& chunk = p.chunks[i];
+    const ProxTensor& tensor = p.tensors[chunk.tensor];
+    const float threshold = tensor.group < 0 ? 0.0f : p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)];
+    p.chunk_counts[i] = loops_.prox_step(tensor.w + chunk.begin, tensor.g + chunk.begin, chunk.end - chunk.begin,
+                                         p.alpha, threshold);
+  });
+
+  std::fill(status.nnz.begin(), status.nnz.end(), 0);
+  status.total = 0;
+  status.nonfinite = 0;
+  for (std::size_t i = 0; i < p.chunks.size(); ++i) {
+    const std::int32_t group = p.tensors[p.chunks[i].tensor].group;
+    if (group >= 0) status.nnz[static_cast<std::size_t>(group)] += static_cast<std::uint64_t>(p.chunk_counts[i].nonzero);
+    status.nonfinite += static_cast<std::uint64_t>(p.chunk_counts[i].nonfinite);
+  }
+  for (const std::uint64_t n : status.nnz) status.total += n;
+  ++status.steps;
+  if (status.nonfinite != 0) status.stopped = true;
+  if (!p.rule.bands.empty() && status.steps > p.rule.after && !status.stopped) {
+    const bool over_total = p.rule.bands.size() == 1;
+    status.stopped = counts_meet(over_total ? &status.total : status.nnz.data(), p.rule.bands.data(),
+                                 static_cast<int>(p.rule.bands.size()), p.rule.required);
+  }
+}
+
+const StepStatus& CpuBackend::read_status(ProxPlan& plan) { return as_cpu_plan(plan).status; }
+
+std::vector<std::uint64_t> CpuBackend::read_nonzeros(ProxPlan& plan) {
+  CpuPlan& p = as_cpu_plan(plan);
+  std::vector<std::uint64_t> per_chunk(p.chunks.size());
+  p.for_chunks(threads_, [&](std::size_t i) {
+    const PlanChunk& chunk = p.chunks[i];
+    per_chunk[i] = static_cast<std::uint64_t>(
+        loops_.count_nonzero(p.tensors[chunk.tensor].w + chunk.begin, chunk.end - chunk.begin));
+  });
+  std::vector<std::uint64_t> nnz(p.groups, 0);
+  for (std::size_t i = 0; i < p.chunks.size(); ++i) {
+    const std::int32_t group = p.tensors[p.chunks[i].tensor].group;
+    if (group >= 0) nnz[static_cast<std::size_t>(group)] += per_chunk[i];
+  }
+  return nnz;
+}
+
+std::vector<KktResult> CpuBackend::read_kkt(ProxPlan& plan) {
+  CpuPlan& p = as_cpu_plan(plan);
+  std::vector<KktKeys> keys(p.chunks.size());
+  p.for_chunks(threads_, [&](std::size_t i) {
+    const PlanChunk& chunk = p.chunks[i];
+    const ProxTensor& tensor = p.tensors[chunk.tensor];
+    if (tensor.group < 0) return;
+    keys[i] = loops_.kkt(tensor.w + chunk.begin, tensor.g + chunk.begin, chunk.end - chunk.begin,
+                         p.lambda[static_cast<std::size_t>(tensor.group)]);
+  });
+  const std::vector<std::uint64_t> nnz = read_nonzeros(plan);
+  std::vector<KktKeys> worst(p.groups);
+  std::vector<std::uint64_t> size(p.groups, 0);
+  for (std::size_t i = 0; i < p.chunks.size(); ++i) {
+    const std::int32_t group = p.tensors[p.chunks[i].tensor].group;
+    if (group < 0) continue;
+    KktKeys& w = worst[static_cast<std::size_t>(group)];
+    w.on_nonzero = std::max(w.on_nonzero, keys[i].on_nonzero);
+    w.on_zero = std::max(w.on_zero, keys[i].on_zero);
+    size[static_cast<std::size_t>(group)] += static_cast<std::uint64_t>(p.chunks[i].end - p.chunks[i].begin);
+  }
+  std::vector<KktResult> results(p.groups);
+  for (std::size_t group = 0; group < p.groups; ++group) {
+    results[group] = {nnz[group], size[group] - nnz[group], magnitude_from_key(worst[group].on_nonzero),
+                      magnitude_from_key(worst[group].on_zero)};
+  }
+  return results;
+}
+
+}  // namespace cuthresh::cpu

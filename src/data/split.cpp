@@ -1,0 +1,129 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "cuthresh/data.hpp"
+#include "cuthresh/error.hpp"
+#include "data/text.hpp"
+#include "kernels/math/philox.hpp"
+
+namespace cuthresh {
+namespace {
+
+// Uniform whole numbers from Philox words. The standard library's distributions and std::shuffle give
+// different numbers with different compilers.
+class Draws {
+ public:
+  explicit Draws(std::uint64_t seed) : seed_(seed) {}
+
+  /// Uniform in [0, bound), bound ≥ 1. Words above the largest multiple of `bound` are drawn again, so that
+  /// no value is favoured.
+  std::uint64_t below(std::uint64_t bound) {
+    const std::uint64_t rest = (0 - bound) % bound;  // 2^64 mod bound
+    std::uint64_t word = next();
+    while (word < rest) word = next();
+    return word % bound;
+  }
+
+ private:
+  std::uint64_t next() {
+    if (half_ == 0) block_ = Philox::block(seed_, index_++, 0, RandomPurpose::kSplit);
+    const std::uint64_t word = std::uint64_t{block_.words[2 * half_]} |
+                               std::uint64_t{block_.words[2 * half_ + 1]} << 32;
+    half_ ^= 1;
+    return word;
+  }
+
+  std::uint64_t seed_;
+  std::uint64_t index_ = 0;
+  unsigned half_ = 0;
+  Philox block_{};
+};
+
+// Fisher–Yates from the end.
+std::vector<std::int64_t> permutation(std::int64_t rows, std::uint64_t seed) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  Draws draws(seed);
+  for (std::size_t i = order.size(); i > 1; --i) {
+    std::swap(order[i - 1], order[draws.below(i)]);
+  }
+  return order;
+}
+
+Dataset take(const Dataset& data, const std::int64_t* order, std::int64_t count) {
+  Dataset part;
+  part.rows = count;
+  part.features = data.features;
+  part.outputs = data.outputs;
+  part.source = data.source;
+  part.inputs.reserve(static_cast<std::size_t>(count * data.features));
+  part.targets.reserve(static_cast<std::size_t>(count * data.outputs));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto inputs = data.inputs.begin() + order[i] * data.features;
+    part.inputs.insert(part.inputs.end(), inputs, inputs + data.features);
+    const auto targets = data.targets.begin() + order[i] * data.outputs;
+    part.targets.insert(part.targets.end(), targets, targets + data.outputs);
+  }
+  return part;
+}
+
+// How many rows train; checks the options against each other and against the data.
+std::int64_t training_rows(const Dataset& data, const SplitOptions& options) {
+  const double fraction = options.train_fraction;
+  if (options.train_rows < 0) {
+    throw InputError({"data.train_rows", "must be at least 1, or 0 for all rows",
+                      std::to_string(options.train_rows), "give a number of rows"});
+  }
+  if (!(fraction >= 0.0 && fraction <= 1.0)) {
+    throw InputError({"data.train_fraction", "must be in (0, 1], or 0 when it is not used",
+                      std::to_string(fraction), "give the share of rows that train, e.g. 0.8"});
+  }
+  if (options.train_rows > 0 && fraction > 0.0) {
+    throw InputError({"data.train_rows", "given together with data.train_fraction",
+                      std::to_string(options.train_rows) + " and " + std::to_string(fraction),
+                      "give one of the two"});
+  }
+  if (options.train_rows > data.rows) {
+    throw InputError({"data.train_rows",
+                      "more than the " + std::to_string(data.rows) + " rows of " + data.source,
+                      std::to_string(options.train_rows),
+                      "give at most " + std::to_string(data.rows)});
+  }
+  if (options.train_rows > 0) return options.train_rows;
+  if (fraction == 0.0 || fraction == 1.0) return data.rows;
+  // 0.29 of 100 rows is 28.999999999999996 in float64 and meant as 29.
+  const double share = fraction * static_cast<double>(data.rows);
+  const auto count =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(std::floor(share * (1.0 + 1e-12))));
+  if (count >= data.rows) {
+    throw InputError({"data.train_fraction",
+                      "leaves no test row of the " + std::to_string(data.rows) + " rows of " +
+                          data.source,
+                      std::to_string(fraction), "give a smaller share, or 1 to test on nothing"});
+  }
+  return count;
+}
+
+}  // namespace
+
+DataSplit split_dataset(const Dataset& data, const SplitOptions& options) {
+  text::check_shape(data);
+  if (data.rows == 0) {
+    throw InputError({data.source.empty() ? "data set" : data.source, "there are no rows to divide",
+                      "", "give a data set with at least one row"});
+  }
+  const std::int64_t train = training_rows(data, options);
+  std::vector<std::int64_t> order;
+  if (options.shuffle) {
+    order = permutation(data.rows, options.seed);
+  } else {
+    order.resize(static_cast<std::size_t>(data.rows));
+    std::iota(order.begin(), order.end(), std::int64_t{0});
+  }
+  return {take(data, order.data(), train), take(data, order.data() + train, data.rows - train)};
+}
+
+}  // namespace cuthresh

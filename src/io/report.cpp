@@ -1,0 +1,159 @@
+#include "io/report.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <type_traits>
+
+namespace cuthresh {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no NaN and no infinity.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json number(const std::optional<double>& value) { return value ? number(*value) : Json(nullptr); }
+
+Json number(const std::optional<std::int64_t>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json numbers(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(number(value));
+  return list;
+}
+
+Json layer_json(const LayerResult& layer) {
+  return {{"name", layer.name},
+          {"numel", layer.numel},
+          {"nnz", layer.nnz},
+          {"target_nnz", number(layer.target_nnz)},
+          {"lambda", number(layer.lambda)},
+          {"kkt_nonzero", number(layer.kkt_nonzero)},
+          {"kkt_zero", number(layer.kkt_zero)},
+          {"reached", layer.reached}};
+}
+
+Json round_json(const RoundResult& round) {
+  return {{"round", round.round},
+          {"lambda", numbers(round.lambda)},
+          {"nnz", round.nnz},
+          {"steps", round.steps},
+          {"train_loss", number(round.train_loss)},
+          {"test_loss", number(round.test_loss)},
+          {"hit", round.hit},
+          {"diverged", round.diverged},
+          {"seconds", number(round.seconds)}};
+}
+
+// Shortest text that reads back to the same bits; empty for what is not finite.
+template <typename Number>
+void append_number(std::string& text, Number value) {
+  if constexpr (std::is_floating_point_v<Number>) {
+    if (!std::isfinite(value)) return;
+  }
+  char digits[32];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value);
+  text.append(digits, end.ptr);
+}
+
+template <typename Number>
+void append_list(std::string& text, const std::vector<Number>& values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) text += ';';
+    append_number(text, values[i]);
+  }
+}
+
+}  // namespace
+
+std::string outcome_name(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kCrossed:
+      return "crossed";
+    case Outcome::kConverged:
+      return "converged";
+    case Outcome::kMissed:
+      return "missed";
+    case Outcome::kFixed:
+      return "fixed";
+  }
+  return "missed";
+}
+
+std::string result_json(const FitResult& result, const FitConfig& config,
+                        const std::string& version) {
+  Json layers = Json::array();
+  for (const LayerResult& layer : result.layers) layers.push_back(layer_json(layer));
+  Json rounds = Json::array();
+  for (const RoundResult& round : result.rounds) rounds.push_back(round_json(round));
+  const double sparsity =
+      1.0 - static_cast<double>(result.nnz) / static_cast<double>(result.numel);  // NaN without weights
+
+  const Json json = {{"schema", "cuthresh/result/1"},
+                     {"version", version},
+                     {"achieved", result.achieved},
+                     {"outcome", outcome_name(result.outcome)},
+                     {"why_stopped", result.why_stopped},
+                     {"nnz", result.nnz},
+                     {"numel", result.numel},
+                     {"target_nnz", number(result.target_nnz)},
+                     {"tolerance", number(config.sparsity.tolerance)},
+                     {"sparsity", number(sparsity)},
+                     {"rounds", result.rounds.size()},
+                     {"best_round", result.best_round},
+                     {"steps_total", result.steps_total},
+                     {"train_loss", number(result.train_loss)},
+                     {"test_loss", number(result.test_loss)},
+                     {"test_accuracy", number(result.test_accuracy)},
+                     {"seconds", number(result.seconds)},
+                     {"device", result.device},
+                     {"seed", config.run.seed},
+                     {"layers", std::move(layers)},
+                     {"rounds_detail", std::move(rounds)}};
+  // A name that is not UTF-8 gets replacement characters: it must not cost a finished run.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+HistoryCsv::HistoryCsv()
+    : text_("kind,round,step,lambda,nnz,train_loss,test_loss,hit,diverged,seconds\n") {}
+
+void HistoryCsv::add_step(const StepSample& sample) {
+  text_ += "step,";
+  append_number(text_, sample.round);
+  text_ += ',';
+  append_number(text_, sample.step);
+  text_ += ',';
+  append_list(text_, sample.lambda);
+  text_ += ',';
+  append_list(text_, sample.nnz);
+  text_ += ',';
+  append_number(text_, sample.train_loss);
+  text_ += ",,,,";
+  append_number(text_, sample.seconds);
+  text_ += '\n';
+}
+
+void HistoryCsv::add_round(const RoundResult& round) {
+  text_ += "round,";
+  append_number(text_, round.round);
+  text_ += ',';
+  append_number(text_, round.steps);
+  text_ += ',';
+  append_list(text_, round.lambda);
+  text_ += ',';
+  append_list(text_, round.nnz);
+  text_ += ',';
+  append_number(text_, round.train_loss);
+  text_ += ',';
+  append_number(text_, round.test_loss);
+  text_ += round.hit ? ",1," : ",0,";
+  text_ += round.diverged ? "1," : "0,";
+  append_number(text_, round.seconds);
+  text_ += '\n';
+}
+
+}  // namespace cuthresh

@@ -1,0 +1,78 @@
+#include "nn/parameters.hpp"
+
+#include <cmath>
+
+namespace cuthresh::nn {
+namespace {
+
+constexpr std::int64_t kAlignment = 16;  // floats: 64 bytes, a cache line and an AVX-512 register
+
+std::int64_t assign_offsets(std::vector<Parameter>& list) {
+  std::int64_t size = 0;
+  for (Parameter& p : list) {
+    p.offset = size;
+    size += (p.numel + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  return size;
+}
+
+float bound_of(const Parameter& p, Initialisation scheme) {
+  const auto fan_in = static_cast<double>(p.fan_in);
+  const auto fan_out = static_cast<double>(p.fan_out);
+  switch (scheme) {
+    case Initialisation::kPytorch: return static_cast<float>(1.0 / std::sqrt(fan_in));
+    case Initialisation::kHe: return p.is_bias ? 0.0f : static_cast<float>(std::sqrt(6.0 / fan_in));
+    case Initialisation::kGlorot:
+      return p.is_bias ? 0.0f : static_cast<float>(std::sqrt(6.0 / (fan_in + fan_out)));
+  }
+  return 0.0f;
+}
+
+}  // namespace
+
+Parameters::Parameters(Backend& backend, std::vector<Parameter> list) : backend_(backend), list_(std::move(list)) {
+  const std::int64_t size = assign_offsets(list_);
+  for (Array<float>* array : {&values_, &gradients_, &initial_, &best_}) {
+    *array = Array<float>(backend, size);
+    array->zero();  // the gaps between tensors too, so that no copy reads what was never written
+  }
+}
+
+void Parameters::initialise(Initialisation scheme, std::uint64_t seed) {
+  for (std::size_t i = 0; i < list_.size(); ++i) {
+    const float bound = bound_of(list_[i], scheme);
+    if (bound == 0.0f) {
+      backend_.zero(initial(i), static_cast<std::size_t>(list_[i].numel) * sizeof(float));
+    } else {
+      backend_.initialise_uniform(initial(i), list_[i].numel, bound, seed, static_cast<std::uint32_t>(i));
+    }
+  }
+  restore_initial();
+  keep_as_best();
+}
+
+bool matches_pattern(const std::string& name, const std::string& pattern) {
+  // Greedy matching with one point to come back to, the last star: linear in all but contrived cases.
+  std::size_t n = 0;
+  std::size_t p = 0;
+  std::size_t star = std::string::npos;
+  std::size_t resume = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && (pattern[p] == '?' || (pattern[p] == name[n] && pattern[p] != '*'))) {
+      ++n;
+      ++p;
+    } else if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = n;
+    } else if (star != std::string::npos) {
+      p = star + 1;
+      n = ++resume;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+}  // namespace cuthresh::nn

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/array.hpp"
+
+namespace cuthresh::nn {
+
+/// How initial values are drawn; all uniform on [−bound, bound).
+enum class Initialisation : std::uint8_t {
+  kPytorch,  ///< bound = 1/√fan_in for weights and biases (torch.nn.Linear's default)
+  kHe,       ///< weights √(6/fan_in), biases 0
+  kGlorot    ///< weights √(6/(fan_in + fan_out)), biases 0
+};
+
+struct Parameter {
+  std::string name;                 ///< "fc1.weight"
+  std::string layer;                ///< "fc1"
+  std::vector<std::int64_t> shape;  ///< PyTorch's: [out, in] or [out]
+  std::int64_t numel = 0;
+  std::int64_t fan_in = 1;
+  std::int64_t fan_out = 1;
+  bool is_bias = false;
+  std::int64_t offset = 0;          ///< elements from the start of the arena, a multiple of 16
+};
+
+/// All parameters of a network in one device allocation, their gradients in a second of the same layout, the
+/// initial values in a third, the best found in a fourth: restoring either is one device copy.
+class Parameters {
+ public:
+  /// Assigns offsets; allocates.
+  Parameters(Backend& backend, std::vector<Parameter> list);
+
+  const std::vector<Parameter>& list() const { return list_; }
+  float* value(std::size_t i) { return values_.data() + list_[i].offset; }
+  float* gradient(std::size_t i) { return gradients_.data() + list_[i].offset; }
+  float* initial(std::size_t i) { return initial_.data() + list_[i].offset; }
+
+  /// Initial values from the seed: element e of parameter i is word e%4 of Philox block e/4, stream i.
+  void initialise(Initialisation scheme, std::uint64_t seed);
+
+  void restore_initial() { values_.copy_from(initial_); }
+  void keep_as_best() { best_.copy_from(values_); }
+  void restore_best() { values_.copy_from(best_); }
+
+ private:
+  Backend& backend_;
+  std::vector<Parameter> list_;
+  Array<float> values_, gradients_, initial_, best_;
+};
+
+/// "*" stands for any characters, "?" for one.
+bool matches_pattern(const std::string& name, const std::string& pattern);
+
+}  // namespace cuthresh::nn

@@ -1,0 +1,153 @@
+// The rounds: what a training teaches, and where each group's λ goes next.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "search/search.hpp"
+
+namespace cuthresh::search {
+namespace {
+
+// By chance a halved bracket misses four times on one side once in eight; undoing a good end then
+// costs about one training, while keeping a stale one costs all that remain.
+constexpr int kRunThatDiscards = 4;
+
+}  // namespace
+
+void LambdaSearch::learn(const Probe& probe) {
+  diverged_running_ = probe.diverged ? diverged_running_ + 1 : 0;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (probe.diverged) {
+      groups_[g].history.add_diverged(probe.lambda[g]);
+    } else {
+      learn_count(g, probe.lambda[g], probe.nnz[g]);
+    }
+  }
+  if (probe.diverged && stage_ == Stage::kRounds) {
+    notes_.push_back(fmt::format("the training at λ = {} diverged: it counts as failed",
+                                 fmt::join(probe.lambda, ", ")));
+  }
+}
+
+void LambdaSearch::learn_count(std::size_t g, float lambda, std::int64_t nnz) {
+  Group& group = groups_[g];
+  const int side = group.history.above(nnz) ? 1 : group.history.below(nnz) ? -1 : 0;
+  const bool counts = group.moved && side != 0;
+  group.run = !counts ? 0 : side == group.side ? group.run + 1 : 1;
+  group.side = side;
+  if (stage_ != Stage::kRounds || group.pinned) {
+    group.history.add(lambda, nnz);
+    return;
+  }
+  const Interval before = group.history.rule_bracket();
+  group.history.add(lambda, nnz);
+  if (groups_.size() > 1 && group.run >= kRunThatDiscards) {
+    const Interval now = group.history.rule_bracket();
+    if (group.history.forget(side > 0 ? now.hi : now.lo)) group.run = 0;
+  }
+  const Interval after = group.history.rule_bracket();
+  if (after.lo < before.lo || after.hi > before.hi) {
+    notes_.push_back(
+        fmt::format("{}{} nonzeros at λ = {} contradict the bracket {} to {}: it is widened "
+                    "to {} to {}",
+                    name(g), nnz, lambda, before.lo, before.hi, after.lo, after.hi));
+  }
+}
+
+void LambdaSearch::plan_round(bool diverged) {
+  bool any_moved = false;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    Group& group = groups_[g];
+    group.moved = false;
+    if (group.pinned) {
+      lambda_[g] = *group.pinned;
+    } else if (const auto kept = group.history.meeting_lambda()) {
+      lambda_[g] = *kept;
+    } else if (move_group(g)) {
+      any_moved = true;
+    } else {
+      lambda_[g] = group.history.nearest_lambda().value_or(lambda_[g]);
+    }
+  }
+  if (!any_moved && lambda_tried()) {
+    // Every group would stay, and all that was seen together before: whoever missed last must move.
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (groups_[g].pinned || groups_[g].side == 0) continue;
+      any_moved = move_group(g) || any_moved;
+    }
+    if (!any_moved) {
+      finish_exhausted();
+      return;
+    }
+  }
+  if (settings_.pivot != Pivot::kGradientMedian || diverged || !any_moved) {
+    draw(diverged, {});
+    return;
+  }
+  queries_.clear();
+  for (const Group& group : groups_) {
+    queries_.push_back(group.moved ? PivotQuery{true, group.bracket.lo, group.bracket.hi}
+                                   : PivotQuery{});
+  }
+  phase_ = Phase::kPivot;
+}
+
+bool LambdaSearch::move_group(std::size_t g) {
+  Group& group = groups_[g];
+  const auto bracket = group.history.searchable();
+  if (!bracket) return false;
+  const Interval rule = group.history.rule_bracket();
+  if (*bracket != rule && rule != group.noted) {
+    notes_.push_back(
+        fmt::format("{}no untried λ is left between {} and {}, where the counts contradict "
+                    "each other: the search goes on between {} and {}",
+                    name(g), rule.lo, rule.hi, bracket->lo, bracket->hi));
+    group.noted = rule;
+  }
+  group.bracket = *bracket;
+  group.moved = true;
+  return true;
+}
+
+bool LambdaSearch::lambda_tried() const {
+  return std::any_of(probes_.begin(), probes_.end(),
+                     [this](const Probe& probe) { return probe.lambda == lambda_; });
+}
+
+void LambdaSearch::draw(bool diverged, const std::vector<std::optional<float>>& medians) {
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const Group& group = groups_[g];
+    if (!group.moved) continue;
+    const double lo = double{group.bracket.lo};
+    const double hi = double{group.bracket.hi};
+    std::optional<float> next;
+    if (!diverged) {
+      const bool arithmetic = settings_.pivot == Pivot::kGradientMedian || lo == 0.0;
+      next = static_cast<float>(arithmetic ? 0.5 * (lo + hi) : std::sqrt(lo * hi));
+      if (g < medians.size() && medians[g]) next = medians[g];
+    }
+    if (!next || !group.history.acceptable(*next, group.bracket)) {
+      next = group.history.widest_gap_middle(group.bracket);
+    }
+    lambda_[g] = next.value();  // searchable() promised that the bracket holds an untried float
+  }
+  queries_.clear();
+  phase_ = Phase::kTrain;
+}
+
+void LambdaSearch::finish_exhausted() {
+  std::string where;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (groups_[g].pinned || groups_[g].side == 0) continue;
+    const Interval rule = groups_[g].history.rule_bracket();
+    where += fmt::format("{}{}{} and {}", where.empty() ? "" : "; ", name(g), rule.lo, rule.hi);
+  }
+  finish(fmt::format(
+      "no untried λ is left between the ends of the bracket ({}), and the count jumps over "
+      "the target there; allow a larger tolerance or more steps",
+      where));
+}
+
+}  // namespace cuthresh::search

@@ -1,0 +1,200 @@
+#pragma once
+
+// The search for λ (arXiv 2408.02801, Algorithms 1 and 2) as a pure state machine: it sees counts
+// and order statistics, never weights, and calls nothing. Algorithm 1 is the case of one group.
+//
+// The ends. First a training with every group at lambda_hi, then one with every group at lambda_lo.
+// A group whose count there is on the wrong side of its band has that end widened tenfold, up to
+// 1e6 and down to 1e-12, then 0; the other groups stay. A failed lambda_hi is by itself a confirmed
+// lower end, so the second training is left out when every group has one. A group for which no end
+// straddles is pinned there while enough other groups remain; else the search ends.
+//
+// The rounds. The bracket of a group is the paper's: lower end the largest λ among those with the
+// smallest nnz ≥ target, upper end the smallest λ among those with the largest nnz ≤ target. A new
+// λ is always one that the group has not tried; where the pivot gives a tried one it is the middle,
+// in log λ, of the widest gap between tried λ inside the bracket.
+//
+// What the paper leaves open, since nnz(λ) jitters (±5 % measured) and layers interact:
+// - With several groups the newest count wins: every older count of that group that contradicts it
+// (fewer
+//   nonzeros at a smaller λ, more at a larger one) leaves the rule, so the bracket falls back to
+//   the nearest enclosing tried λ that agree with it.
+// - A group whose latest count at some λ is inside its band keeps that λ (and comes back to it
+// after the
+//   ends) until the count drifts out.
+// - With several groups, four misses running on one side, each at a λ drawn from the bracket, show
+// that the
+//   far end was confirmed under other λ of the other groups: that end moves out to the next tried
+//   λ.
+// - A bracket with no untried float left steps out to the nearest enclosing pair of tried λ, with
+// one group
+//   only if its counts were not monotone. Nothing leaves the ends confirmed first.
+// - After a divergence each λ that was being moved goes to the middle of the widest gap that
+// touches a
+//   training that did not diverge; a diverged end moves inward. Five in a row end the search.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "search/group_history.hpp"
+
+namespace cuthresh::search {
+
+/// The counts that meet a target: |nnz − target| ≤ tolerance·target, both ends included.
+struct Band {
+  std::int64_t lo = 0;
+  std::int64_t hi = 0;
+  bool contains(std::int64_t nnz) const { return nnz >= lo && nnz <= hi; }
+};
+/// tolerance·target is taken up to 4 units in its last place, so that 0.29 of 100 is 29. Throws
+/// InputError for a negative target or a tolerance outside [0, 1).
+Band make_band(std::int64_t target, double tolerance);
+
+enum class Pivot {
+  kGradientMedian,  ///< the median of |∂L/∂w| strictly inside the bracket; with none inside, the
+                    ///< midpoint
+  kLogMidpoint,  ///< the geometric mean of the bracket
+  kFixed         ///< one training at the given λ
+};
+
+struct Settings {
+  Pivot pivot = Pivot::kGradientMedian;
+  std::vector<std::int64_t> targets;  ///< nonzeros wanted, one a group; empty only with kFixed
+  double tolerance = 0.0;             ///< ρ in [0, 1)
+  std::int64_t groups_required = 0;   ///< groups that must meet their target; 0: all
+  float lambda_lo = 0.0f;             ///< the bracket given, 0 ≤ lo < hi; with kFixed both are λ
+  float lambda_hi = 0.0f;
+  std::int64_t groups = 1;  ///< with kFixed and no targets: groups to train; else targets.size()
+  std::int64_t max_rounds = 100;  ///< trainings, ≥ 1
+};
+
+/// An open interval in which the median of |g| over a group's entries is wanted.
+struct PivotQuery {
+  bool wanted = false;
+  float lo = 0.0f;
+  float hi = 0.0f;
+};
+
+/// One training, as the machine remembers it.
+struct Probe {
+  std::vector<float> lambda;      ///< a group
+  std::vector<std::int64_t> nnz;  ///< a group; meaningless when diverged
+  bool diverged = false;
+  bool met = false;
+  double distance =
+      0.0;  ///< how far from the targets: the groups_required-th smallest relative miss
+};
+
+enum class Phase { kTrain, kPivot, kDone };
+
+class LambdaSearch {
+ public:
+  /// Throws InputError for settings that contradict themselves.
+  explicit LambdaSearch(Settings settings);
+
+  Phase phase() const { return phase_; }
+
+  /// kTrain: the λ of each group to train with, from the initial weights.
+  const std::vector<float>& lambda() const { return lambda_; }
+
+  /// kTrain → kPivot, kTrain or kDone: what that training ended with. A diverged training is a
+  /// failed probe: its counts say nothing about sparsity. Returns true when it is the best so far
+  /// (keep its weights): one that met the target, else the least distance, then the least sum of
+  /// relative misses, then the earlier. Throws InternalError in another phase, or for a wrong
+  /// number of counts or a negative one.
+  bool report_probe(const std::vector<std::int64_t>& nnz, bool diverged);
+
+  /// kPivot: the brackets for which order statistics at the weights just trained are wanted.
+  const std::vector<PivotQuery>& queries() const { return queries_; }
+
+  /// kPivot → kTrain: for each query the lower median of |g| strictly inside it, or nothing (also
+  /// where no median is wanted). Throws InternalError in another phase, or for a median that is not
+  /// finite or not inside its query; the state is then unchanged.
+  void report_pivot(const std::vector<std::optional<float>>& medians);
+
+  const std::vector<Probe>& probes() const { return probes_; }
+  /// Index of the best probe; none before the first that did not diverge.
+  std::optional<std::size_t> best() const { return best_; }
+  bool met() const { return best_ && probes_[*best_].met; }
+  /// kDone: why, as a sentence.
+  const std::string& reason() const { return reason_; }
+  /// What a user should be told (a bracket end widened, a contradiction), oldest first; empties the
+  /// list. Groups are counted from 1.
+  std::vector<std::string> take_notes();
+
+  /// The tightest bracket of a group that trainings have confirmed: at `lo` a training ended with
+  /// at least its target, at `hi` with at most (or inside the band). None while an end is not
+  /// confirmed, and with kFixed.
+  struct Bracket {
+    std::optional<float> lo;
+    std::optional<float> hi;
+  };
+  Bracket confirmed(std::size_t group) const;
+
+ private:
+  enum class Stage { kFixed, kHiEnd, kLoEnd, kRounds };
+
+  struct Group {
+    Group(std::int64_t wanted, Band meeting, bool interacts)
+        : target(wanted), band(meeting), history(wanted, meeting.lo, meeting.hi, interacts) {}
+
+    std::int64_t target;
+    Band band;
+    GroupHistory history;
+    float end_lambda = 0.0f;      // the end being tried
+    std::optional<float> pinned;  // an end that cannot straddle: λ stays here
+    std::string why_pinned;
+    Interval bracket;    // where this round's λ comes from
+    bool moved = false;  // this round's λ was drawn from `bracket`
+    int side = 0;        // of the latest count: +1 too many, −1 too few, 0 met
+    int run = 0;         // moved trainings in a row that missed on that side
+    Interval noted;      // the exhausted bracket that the user was told of
+  };
+
+  // search.cpp
+  void score(Probe& probe) const;
+  double relative_miss(std::size_t group, std::int64_t nnz) const;
+  double sum_of_misses(const Probe& probe) const;
+  bool better(const Probe& a, const Probe& b) const;
+  void end_of_training(const Probe& probe);
+  void finish(std::string reason);
+  std::string name(std::size_t group) const;
+  std::string why_budget_ended() const;
+
+  // ends.cpp
+  void settle_ends(const Probe& probe);
+  void settle_hi(std::size_t group, float lambda, std::int64_t nnz);
+  void settle_lo(std::size_t group, float lambda, std::int64_t nnz);
+  void widen(std::size_t group, float lambda, std::int64_t nnz, std::optional<float> next);
+  bool too_many_pinned();
+  void train_ends();
+  void move_ends_inward();
+  static std::optional<float> widened_up(const GroupHistory& history, float lambda);
+  static std::optional<float> widened_down(const GroupHistory& history, float lambda);
+
+  // rounds.cpp
+  void learn(const Probe& probe);
+  void learn_count(std::size_t group, float lambda, std::int64_t nnz);
+  void plan_round(bool diverged);
+  bool move_group(std::size_t group);
+  bool lambda_tried() const;
+  void draw(bool diverged, const std::vector<std::optional<float>>& medians);
+  void finish_exhausted();
+
+  Settings settings_;
+  Phase phase_ = Phase::kTrain;
+  Stage stage_ = Stage::kHiEnd;
+  std::size_t required_ = 0;  // groups that must meet their target
+  std::vector<Group> groups_;
+  std::vector<float> lambda_;
+  std::vector<PivotQuery> queries_;
+  std::vector<Probe> probes_;
+  std::optional<std::size_t> best_;
+  int diverged_running_ = 0;
+  std::string reason_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace cuthresh::search

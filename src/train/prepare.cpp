@@ -1,0 +1,207 @@
+#include "train/prepare.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "cuthresh/error.hpp"
+#include "cuthresh/model_file.hpp"
+#include "nn/activation_names.hpp"
+
+namespace cuthresh::train {
+namespace {
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+void check_target(const std::string& key, std::int64_t target, std::int64_t numel, const std::string& of) {
+  if (target > numel) {
+    throw InputError({key, "target above the " + std::to_string(numel) + " penalised weights of " + of,
+                      std::to_string(target), "choose a target from 0 to " + std::to_string(numel)});
+  }
+}
+
+void check_part(const Dataset& data, const FitConfig& config, const std::string& part) {
+  const std::vector<std::int64_t>& widths = config.model.widths;
+  if (data.features != widths.front()) {
+    throw InputError({"model.widths", "the first width must be the number of inputs of the " + part + " data (" +
+                      data.source + "), " + std::to_string(data.features),
+                      std::to_string(widths.front()), "set widths = [" + std::to_string(data.features) + ", …]"});
+  }
+  if (config.train.loss == "mse") {
+    if (data.outputs != widths.back()) {
+      throw InputError({"model.widths", "with loss mse the last width must be the number of targets of the " + part +
+                        " data (" + data.source + "), " + std::to_string(data.outputs),
+                        std::to_string(widths.back()), "set widths = […, " + std::to_string(data.outputs) + "]"});
+    }
+    return;
+  }
+  if (data.outputs != 1) {
+    throw InputError({data.source, "cross-entropy wants one column of class labels in the " + part + " data",
+                      std::to_string(data.outputs) + " columns", "name one target column, or use loss mse"});
+  }
+  for (std::int64_t row = 0; row < data.rows; ++row) {
+    const float label = data.targets[static_cast<std::size_t>(row)];
+    if (label != std::floor(label) || label < 0.0f || label >= static_cast<float>(widths.back())) {
+      throw InputError({data.source + ", " + part + " row " + std::to_string(row + 1),
+                        "cross-entropy wants whole class labels from 0 to " + std::to_string(widths.back() - 1) +
+                        " (the last of model.widths, minus one)", std::to_string(label),
+                        "renumber the classes, widen the last layer, or use loss mse"});
+    }
+  }
+}
+
+Dataset read_file(const DataConfig& config, const std::string& path, std::int64_t features) {
+  return config.kind == "libsvm" ? read_libsvm(path, features) : read_csv(path, config.target_columns);
+}
+
+}  // namespace
+
+DataSplit load_data(const DataConfig& config, std::uint64_t seed) {
+  const bool built_in = config.kind == "mackey-glass";
+  if (!config.test_path.empty() && !built_in) {
+    DataSplit split;
+    split.train = read_file(config, config.path, 0);
+    // The training file fixes the inputs: a test file whose last ones are all zero has the same number.
+    split.test = read_file(config, config.test_path, split.train.features);
+    return split;
+  }
+  const Dataset all = built_in ? make_mackey_glass() : read_file(config, config.path, 0);
+  return split_dataset(all, {config.train_rows, config.train_fraction, config.shuffle, seed});
+}
+
+void check_data(const DataSplit& data, const FitConfig& config) {
+  check_part(data.train, config, "training");
+  if (data.test.rows > 0) check_part(data.test, config, "test");
+  if (config.train.batch > data.train.rows) {
+    throw InputError({"train.batch", "larger than the " + std::to_string(data.train.rows) + " training rows",
+                      std::to_string(config.train.batch), "use a smaller batch or \"full\""});
+  }
+}
+
+nn::MlpSpec model_spec(const ModelConfig& config) {
+  const auto activation = nn::activation_from_name(config.activation);
+  if (!activation) {
+    throw InputError({"model.activation", "unknown activation", config.activation,
+                      "use identity, relu, leaky-relu, tanh, sigmoid, gelu or silu"});
+  }
+  return {config.widths, *activation, static_cast<float>(config.leaky_slope)};
+}
+
+nn::Initialisation initialisation(const ModelConfig& config) {
+  if (config.init == "he") return nn::Initialisation::kHe;
+  return config.init == "glorot" ? nn::Initialisation::kGlorot : nn::Initialisation::kPytorch;
+}
+
+LossKind loss_kind(const TrainConfig& config) {
+  return config.loss == "mse" ? LossKind::kMse : LossKind::kCrossEntropy;
+}
+
+Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parameters) {
+  Task task;
+  const SparsityConfig& sparsity = config.sparsity;
+  std::vector<std::string> names;
+  for (const nn::Parameter& p : parameters) names.push_back(p.name);
+  for (const std::string& pattern : sparsity.penalise) {
+    if (std::none_of(names.begin(), names.end(), [&](const auto& n) { return nn::matches_pattern(n, pattern); })) {
+      throw InputError({"sparsity.penalise", "no parameter has such a name", pattern,
+                        "use a pattern that fits one of " + join(names)});
+    }
+  }
+  std::int64_t numel = 0;
+  task.groups.assign(parameters.size(), -1);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const nn::Parameter& p = parameters[i];
+    if (std::none_of(sparsity.penalise.begin(), sparsity.penalise.end(),
+                     [&](const auto& pattern) { return nn::matches_pattern(p.name, pattern); })) {
+      continue;
+    }
+    task.groups[i] = static_cast<std::int32_t>(task.layers.size());
+    task.layers.push_back({i, p.is_bias ? p.name : p.layer, p.numel, -1});
+    numel += p.numel;
+  }
+  if (task.layers.empty()) {
+    throw InputError({"sparsity.penalise", "no parameter is penalised", "an empty list", "name one, e.g. \"*.weight\""});
+  }
+
+  if (sparsity.layers.empty()) {
+    for (PenalisedLayer& layer : task.layers) layer.search_group = 0;
+    task.search_groups = 1;
+    task.required = 1;
+    if (sparsity.target_nnz) {
+      check_target("sparsity.target_nnz", *sparsity.target_nnz, numel, "the network");
+      task.targets = {*sparsity.target_nnz};
+    } else if (sparsity.target_sparsity) {
+      task.targets = {std::llround((1.0 - *sparsity.target_sparsity) * static_cast<double>(numel))};
+    }
+    return task;
+  }
+
+  std::vector<std::string> penalised;
+  for (const PenalisedLayer& layer : task.layers) penalised.push_back(layer.name);
+  task.search_groups = 0;
+  std::map<std::string, std::int64_t> wanted = sparsity.layers;
+  for (PenalisedLayer& layer : task.layers) {
+    auto found = wanted.find(layer.name);
+    if (found == wanted.end()) found = wanted.find(parameters[layer.parameter].name);
+    if (found == wanted.end()) {
+      task.notes.push_back("layer " + layer.name + " has no target in [sparsity.layers]: its λ is 0");
+      continue;
+    }
+    check_target("sparsity.layers." + found->first, found->second, layer.numel, "layer " + layer.name);
+    layer.search_group = static_cast<std::int32_t>(task.search_groups++);
+    task.targets.push_back(found->second);
+    wanted.erase(found);
+  }
+  if (!wanted.empty()) {
+    throw InputError({"sparsity.layers." + wanted.begin()->first, "no penalised layer has this name",
+                      wanted.begin()->first, "use one of " + join(penalised)});
+  }
+  task.required = sparsity.layers_required == 0 ? task.search_groups : sparsity.layers_required;
+  return task;
+}
+
+void load_initial(Backend& backend, nn::Parameters& parameters, const std::string& path) {
+  const ModelFile file = read_safetensors(path);
+  const std::vector<nn::Parameter>& list = parameters.list();
+  std::map<std::string, const NamedTensor*> found;
+  for (const NamedTensor& tensor : file.tensors) {
+    if (std::none_of(list.begin(), list.end(), [&](const auto& p) { return p.name == tensor.name; })) {
+      throw InputError({path, "holds a tensor that the network does not have", tensor.name,
+                        "remove it, or change model.widths to the network it belongs to"});
+    }
+    found[tensor.name] = &tensor;
+  }
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const auto at = found.find(list[i].name);
+    if (at == found.end()) {
+      throw InputError({path, "lacks the tensor " + list[i].name + " of shape " + shape_text(list[i].shape), "",
+                        "give a file with every parameter of the network"});
+    }
+    const NamedTensor& tensor = *at->second;
+    if (tensor.shape != list[i].shape) {
+      throw InputError({path, "tensor " + tensor.name + " must have the shape " + shape_text(list[i].shape),
+                        shape_text(tensor.shape), "give weights of this network, or change model.widths"});
+    }
+    for (std::size_t e = 0; e < tensor.values.size(); ++e) {
+      if (!std::isfinite(tensor.values[e])) {
+        throw InputError({path, "tensor " + tensor.name + " has a non-finite element " + std::to_string(e),
+                          std::to_string(tensor.values[e]), "give finite initial weights"});
+      }
+    }
+    backend.upload(parameters.initial(i), tensor.values.data(), tensor.values.size() * sizeof(float));
+  }
+  parameters.restore_initial();
+  parameters.keep_as_best();
+}
+
+}  // namespace cuthresh::train

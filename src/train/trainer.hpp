@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "core/array.hpp"
+#include "cuthresh/data.hpp"
+#include "nn/network.hpp"
+
+namespace cuthresh::train {
+
+enum class LossKind : std::uint8_t { kMse, kCrossEntropy };
+
+struct TrainerSettings {
+  LossKind loss = LossKind::kMse;
+  float learning_rate = 0.1f;
+  std::int64_t batch = 0;        ///< 0: full batch
+  std::int64_t sample_every = 1; ///< steps between two looks at the batch's loss
+  std::uint64_t seed = 0;
+};
+
+/// Mean loss and, for cross-entropy, the share of rows classified right.
+struct Evaluation {
+  double loss = 0.0;
+  std::optional<double> accuracy;
+};
+
+/// Algorithm 3 of arXiv 2408.02801 on one network and data set: proximal gradient steps from the initial
+/// weights. The plan's groups are the penalised parameters, in the network's order.
+class Trainer {
+ public:
+  /// Rows of a forward pass when batches are not the full set: enough to keep two cores busy.
+  static constexpr std::int64_t kEvaluationRows = 1024;
+  static std::int64_t rows_needed(std::int64_t train_rows, std::int64_t batch);
+
+  /// `groups`: for each parameter its group, or −1 for one that is not penalised.
+  Trainer(Backend& backend, nn::Network& network, const DataSplit& data, const TrainerSettings& settings,
+          std::span<const std::int32_t> groups);
+
+  /// After each look at the status: steps done, the status, the loss of the batch if this step was sampled.
+  /// Returns true to end the round.
+  using Watch = std::function<bool(std::int64_t step, const StepStatus& status, std::optional<double> batch_loss)>;
+
+  /// One round: at most `steps` steps with `lambda` (one a group) from the initial weights.
+  StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps, const Watch& watch);
+
+  Evaluation evaluate_train() { return evaluate(train_); }
+  /// Nothing without test rows.
+  std::optional<Evaluation> evaluate_test();
+
+  /// ∂L/∂(every parameter) over the whole training set, at the present weights, into the gradients.
+  void full_gradient();
+  /// After full_gradient().
+  std::vector<MedianResult> bracket_medians(std::span<const std::pair<float, float>> brackets) {
+    return backend_.read_bracket_medians(*plan_, brackets);
+  }
+  float largest_gradient() { return backend_.read_kth_gradient(*plan_, 1); }
+  std::vector<KktResult> kkt(std::span<const float> lambda);
+  std::vector<std::uint64_t> nonzeros() { return backend_.read_nonzeros(*plan_); }
+
+ private:
+  struct DeviceData {
+    std::int64_t rows = 0;
+    Array<float> inputs;
+    Array<float> targets;        // mse
+    Array<std::int32_t> labels;  // cross-entropy
+  };
+
+  DeviceData upload(const Dataset& data) const;
+  LossArgs loss_args(const float* prediction, const float* targets, const std::int32_t* labels, std::int64_t rows,
+                     std::int64_t mean_over) const;
+  void apply_loss(const LossArgs& args);
+  double mean_loss(double sum, std::int64_t rows) const;
+  Evaluation evaluate(const DeviceData& data);
+  void step(std::int64_t index, bool sampled);
+  void gather(std::int64_t first, std::int64_t rows);
+
+  Backend& backend_;
+  nn::Network& network_;
+  TrainerSettings settings_;
+  std::int64_t outputs_;
+  DeviceData train_;
+  DeviceData test_;
+  std::unique_ptr<ProxPlan> plan_;
+  Array<LossSum> sum_;
+  std::int64_t sampled_rows_ = 0;
+
+  // Mini-batches: the epoch's order and the gathered rows.
+  std::int64_t epoch_ = -1;
+  Array<std::int64_t> order_;
+  Array<float> batch_inputs_;
+  Array<float> batch_targets_;
+  Array<std::int32_t> batch_labels_;
+};
+
+}  // namespace cuthresh::train

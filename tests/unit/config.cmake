@@ -1,0 +1,1 @@
+cth_test(config_test config_test.cpp)
