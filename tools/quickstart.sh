@@ -33,7 +33,7 @@ phase configure cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release
   -DCUTHRESH_BUILD_TESTS=OFF -DCUTHRESH_BUILD_BENCH=OFF
 phase build cmake --build "$build" --target cuthresh_tool --parallel "$(nproc)"
 
-echo "quickstart: cuthresh fit examples/mackey_glass_single.toml --force $*"
+echo "quickstart: cuthresh fit examples/mackey_glass_single.toml --force${*:+ $*}"
 begin=$SECONDS
 status=0
 "$build/bin/cuthresh" fit "$root/examples/mackey_glass_single.toml" --force "$@" || status=$?

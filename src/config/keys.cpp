@@ -46,9 +46,9 @@ Key full_or_whole(Text section, Text name, FieldOf field, WholeRange range, Text
   return key;
 }
 
-// Upper ends exist so that products stay far inside 64 bits (10^12 steps × 10^6 rounds = 10^18) and a slip of
-// the keyboard is found before hours of training; λ above 10^30 would overflow float when multiplied by a
-// weight count.
+// Upper ends exist so that products stay far inside 64 bits (10^12 steps × 10^6 rounds = 10^18) and
+// a slip of the keyboard is found before hours of training; λ above 10^30 would overflow float when
+// multiplied by a weight count.
 constexpr WholeRange kSteps{1, 1'000'000'000'000};
 constexpr WholeRange kOptionalSteps{0, 1'000'000'000'000};
 constexpr RealRange kLambda{0.0, 1e30, false, false};
@@ -57,10 +57,11 @@ std::vector<Key> build() {
   using C = FitConfig;
   return {
       choice(
-          "data", "kind", [](C& c) -> Field { return &c.data.kind; }, {"mackey-glass", "libsvm", "csv"},
-          "where the samples come from"),
+          "data", "kind", [](C& c) -> Field { return &c.data.kind; },
+          {"mackey-glass", "libsvm", "csv"}, "where the samples come from"),
       file_path(
-          "data", "path", [](C& c) -> Field { return &c.data.path; }, "the file, for libsvm and csv"),
+          "data", "path", [](C& c) -> Field { return &c.data.path; },
+          "the file, for libsvm and csv"),
       file_path(
           "data", "test_path", [](C& c) -> Field { return &c.data.test_path; },
           "a second file that is the test set"),
@@ -110,8 +111,8 @@ std::vector<Key> build() {
           "steps between samples in history.csv; 0: steps/50"),
 
       whole(
-          "sparsity", "target_nnz", [](C& c) -> Field { return &c.sparsity.target_nnz; }, {0, kNoLimit},
-          "nonzero weights wanted in all"),
+          "sparsity", "target_nnz", [](C& c) -> Field { return &c.sparsity.target_nnz; },
+          {0, kNoLimit}, "nonzero weights wanted in all"),
       real(
           "sparsity", "target_sparsity", [](C& c) -> Field { return &c.sparsity.target_sparsity; },
           {0.0, 1.0, false, false}, "share of zeros wanted in all"),
@@ -133,14 +134,14 @@ std::vector<Key> build() {
           "search", "method", [](C& c) -> Field { return &c.search.method; },
           {"gradient-median", "log-midpoint", "fixed"}, "how the next lambda is chosen"),
       choice(
-          "search", "stop", [](C& c) -> Field { return &c.search.stop; }, {"first-hit", "converged"},
-          "when a count decides"),
+          "search", "stop", [](C& c) -> Field { return &c.search.stop; },
+          {"first-hit", "converged"}, "when a count decides"),
       real(
           "search", "lambda", [](C& c) -> Field { return &c.search.lambda; }, kLambda,
           "the bracket; one number with fixed; none: found automatically"),
       whole(
-          "search", "max_rounds", [](C& c) -> Field { return &c.search.max_rounds; }, {1, 1'000'000},
-          "trainings at most"),
+          "search", "max_rounds", [](C& c) -> Field { return &c.search.max_rounds; },
+          {1, 1'000'000}, "trainings at most"),
       whole(
           "search", "first_hit_after", [](C& c) -> Field { return &c.search.first_hit_after; },
           kOptionalSteps, "steps of a round in which a crossing does not count"),
@@ -154,8 +155,8 @@ std::vector<Key> build() {
           "run", "device", [](C& c) -> Field { return &c.run.device; }, {"auto", "cpu", "cuda"},
           "where it runs"),
       choice(
-          "run", "engine", [](C& c) -> Field { return &c.run.engine; }, {"auto", "onednn", "reference"},
-          "matrix products on the CPU"),
+          "run", "engine", [](C& c) -> Field { return &c.run.engine; },
+          {"auto", "onednn", "reference"}, "matrix products on the CPU"),
       whole(
           "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 4096},
           "threads; 0: one a core"),
@@ -163,7 +164,8 @@ std::vector<Key> build() {
           "run", "init", [](C& c) -> Field { return &c.run.init; },
           "safetensors file with the initial weights"),
       plain(
-          "run", "force", [](C& c) -> Field { return &c.run.force; }, "replace an existing run folder"),
+          "run", "force", [](C& c) -> Field { return &c.run.force; },
+          "replace an existing run folder"),
   };
 }
 
@@ -181,12 +183,15 @@ struct Describe {
   const Key& key;
 
   std::string operator()(const std::string*) const {
-    return key.choices.empty() ? "a string" : fmt::format("one of {}", fmt::join(key.choices, ", "));
+    return key.choices.empty() ? "a string"
+                               : fmt::format("one of {}", fmt::join(key.choices, ", "));
   }
   std::string operator()(const std::int64_t*) const {
     return (key.full_or_whole ? "\"full\" or " : "") + describe(key.whole, "a whole number");
   }
-  std::string operator()(const std::uint64_t*) const { return describe(key.whole, "a whole number"); }
+  std::string operator()(const std::uint64_t*) const {
+    return describe(key.whole, "a whole number");
+  }
   std::string operator()(const std::optional<std::int64_t>*) const {
     return describe(key.whole, "a whole number");
   }

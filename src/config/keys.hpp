@@ -1,8 +1,8 @@
 #pragma once
 
-// The one table of configuration keys. Reading, writing, range checks, suggestions for misspelt keys and the
-// test that docs/config.md is complete all walk this table, so a new key is one line here, one member in
-// config.hpp and one row in docs/config.md.
+// The one table of configuration keys. Reading, writing, range checks, suggestions for misspelt
+// keys and the test that docs/config.md is complete all walk this table, so a new key is one line
+// here, one member in config.hpp and one row in docs/config.md.
 
 #include <cstdint>
 #include <limits>
@@ -18,10 +18,10 @@
 namespace cuthresh::config {
 
 /// Where a key's value lives in a FitConfig; the alternative says which TOML types it takes.
-using Field =
-    std::variant<std::string*, std::int64_t*, std::uint64_t*, double*, bool*, std::vector<std::string>*,
-                 std::vector<std::int64_t>*, std::vector<double>*, std::optional<std::int64_t>*,
-                 std::optional<double>*, std::map<std::string, std::int64_t>*>;
+using Field = std::variant<std::string*, std::int64_t*, std::uint64_t*, double*, bool*,
+                           std::vector<std::string>*, std::vector<std::int64_t>*,
+                           std::vector<double>*, std::optional<std::int64_t>*,
+                           std::optional<double>*, std::map<std::string, std::int64_t>*>;
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
 
@@ -66,7 +66,8 @@ std::vector<std::string_view> names_in(std::string_view section);
 /// nullptr when there is no such key.
 const Key* find_key(std::string_view section, std::string_view name);
 
-/// "a whole number from 1 to 1000000", "one of relu, tanh", "a list of strings": what may be written.
+/// "a whole number from 1 to 1000000", "one of relu, tanh", "a list of strings": what may be
+/// written.
 std::string expected(const Key& key);
 
 }  // namespace cuthresh::config

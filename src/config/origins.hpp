@@ -6,7 +6,8 @@
 
 namespace cuthresh::config {
 
-/// Where the value of each key was written, so that a check made long after reading still names the place.
+/// Where the value of each key was written, so that a check made long after reading still names the
+/// place.
 class Origins {
  public:
   struct Origin {
@@ -21,7 +22,8 @@ class Origins {
   /// Forgets the key and the entries of its list or table.
   void erase(const std::string& key);
 
-  /// "mg.toml:12:9: train.steps", "mg.toml: train.steps" for a default, "train.steps" when no file was read.
+  /// "mg.toml:12:9: train.steps", "mg.toml: train.steps" for a default, "train.steps" when no file
+  /// was read.
   std::string where(const std::string& key) const;
   /// As written, or `fallback`.
   std::string value(const std::string& key, const std::string& fallback) const;

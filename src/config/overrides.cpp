@@ -15,7 +15,8 @@ std::string trim(std::string_view text) {
 
 /// A name may be written in quotes, as TOML writes one that holds a dot.
 std::string unquote(const std::string& text) {
-  const bool quoted = text.size() >= 2 && text.front() == text.back() && (text[0] == '"' || text[0] == '\'');
+  const bool quoted =
+      text.size() >= 2 && text.front() == text.back() && (text[0] == '"' || text[0] == '\'');
   return quoted ? text.substr(1, text.size() - 2) : text;
 }
 

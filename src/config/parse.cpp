@@ -1,5 +1,5 @@
-// Reading: TOML text and --set arguments into a FitConfig, by the table of keys. The only file that includes
-// toml++, which alone takes several seconds to compile.
+// Reading: TOML text and --set arguments into a FitConfig, by the table of keys. The only file that
+// includes toml++, which alone takes several seconds to compile.
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "config/checks.hpp"
@@ -29,13 +28,20 @@ std::string one_line(std::string text) {
 
 std::string type_name(const toml::node& node) {
   switch (node.type()) {
-    case toml::node_type::string: return "a string";
-    case toml::node_type::integer: return "a whole number";
-    case toml::node_type::floating_point: return "a number with a fraction or an exponent";
-    case toml::node_type::boolean: return "true or false";
-    case toml::node_type::array: return "a list";
-    case toml::node_type::table: return "a table";
-    default: return "a date or time";
+    case toml::node_type::string:
+      return "a string";
+    case toml::node_type::integer:
+      return "a whole number";
+    case toml::node_type::floating_point:
+      return "a number with a fraction or an exponent";
+    case toml::node_type::boolean:
+      return "true or false";
+    case toml::node_type::array:
+      return "a list";
+    case toml::node_type::table:
+      return "a table";
+    default:
+      return "a date or time";
   }
 }
 
@@ -61,10 +67,12 @@ class Source {
     const toml::source_region& at = node.source();
     const std::string_view line = at.begin ? line_text(at.begin.line) : std::string_view();
     // Columns count code points, so that a cut by bytes is right only in a line of ASCII.
-    const bool ascii = std::all_of(line.begin(), line.end(), [](char c) { return (c & 0x80) == 0; });
+    const bool ascii =
+        std::all_of(line.begin(), line.end(), [](char c) { return (c & 0x80) == 0; });
     const bool cut = at.begin.line == at.end.line && ascii && at.end.column > at.begin.column &&
                      at.end.column <= line.size() + 1;
-    return cut ? std::string(line.substr(at.begin.column - 1, at.end.column - at.begin.column)) : serialised(node);
+    return cut ? std::string(line.substr(at.begin.column - 1, at.end.column - at.begin.column))
+               : serialised(node);
   }
 
   const std::string& text() const { return text_; }
@@ -130,18 +138,23 @@ class Store {
     });
   }
   void operator()(std::vector<std::int64_t>* out) const {
-    entries(out, [this](const toml::node& entry, const std::string& path) { return whole(entry, path); });
+    entries(out, [this](const toml::node& entry, const std::string& path) {
+      return whole(entry, path);
+    });
   }
   void operator()(std::vector<double>* out) const {
     if (node_.is_number()) {
       *out = {number(node_, path_)};
       return;
     }
-    entries(out, [this](const toml::node& entry, const std::string& path) { return number(entry, path); });
+    entries(out, [this](const toml::node& entry, const std::string& path) {
+      return number(entry, path);
+    });
   }
   void operator()(std::map<std::string, std::int64_t>* out) const {
     const toml::table* table = node_.as_table();
-    if (!table) refuse(node_, path_, "write a table of layers, for instance [sparsity.layers] and fc1 = 650");
+    if (!table)
+      refuse(node_, path_, "write a table of layers, for instance [sparsity.layers] and fc1 = 650");
     out->clear();
     for (const auto& [name, entry] : *table) {
       const std::string path = path_ + "." + std::string(name.str());
@@ -154,7 +167,8 @@ class Store {
     const auto value = node.value_exact<std::int64_t>();
     if (!value) {
       refuse(node, path,
-             node.is_floating_point() ? "write it without a decimal point or exponent" : "write a whole number");
+             node.is_floating_point() ? "write it without a decimal point or exponent"
+                                      : "write a whole number");
     }
     return *value;
   }
@@ -177,10 +191,11 @@ class Store {
     }
   }
 
-  [[noreturn]] void refuse(const toml::node& node, const std::string& path, std::string remedy) const {
+  [[noreturn]] void refuse(const toml::node& node, const std::string& path,
+                           std::string remedy) const {
     throw InputError({source_.place(node.source()) + ": " + path,
-                      fmt::format("must be {}, found {}", expected(key_), type_name(node)), source_.value(node),
-                      std::move(remedy)});
+                      fmt::format("must be {}, found {}", expected(key_), type_name(node)),
+                      source_.value(node), std::move(remedy)});
   }
 
   const Key& key_;
@@ -198,22 +213,26 @@ class Store {
   }
   const auto all = sections();
   const std::string list = fmt::format("the sections are {}", fmt::join(all, ", "));
-  throw InputError({fmt::format("{}: [{}]", place, name), "unknown section", "", did_you_mean(name, all, list)});
+  throw InputError(
+      {fmt::format("{}: [{}]", place, name), "unknown section", "", did_you_mean(name, all, list)});
 }
 
-[[noreturn]] void unknown_key(const std::string& place, std::string_view section, std::string_view name) {
+[[noreturn]] void unknown_key(const std::string& place, std::string_view section,
+                              std::string_view name) {
   const std::string where = fmt::format("{}: {}.{}", place, section, name);
   std::vector<std::string> homes;
   for (const Key& key : keys()) {
     if (key.name == name) homes.push_back(fmt::format("[{}]", key.section));
   }
   if (!homes.empty()) {
-    throw InputError({where, "unknown key", "", fmt::format("this key belongs in {}", fmt::join(homes, " or "))});
+    throw InputError({where, "unknown key", "",
+                      fmt::format("this key belongs in {}", fmt::join(homes, " or "))});
   }
   const auto names = names_in(section);
-  throw InputError({where, "unknown key", "",
-                    did_you_mean(name, names,
-                                 fmt::format("the keys of [{}] are {}", section, fmt::join(names, ", ")))});
+  throw InputError(
+      {where, "unknown key", "",
+       did_you_mean(name, names,
+                    fmt::format("the keys of [{}] are {}", section, fmt::join(names, ", ")))});
 }
 
 const Key& known_key(const std::string& place, std::string_view section, std::string_view name) {
@@ -260,7 +279,8 @@ class Reader {
     }
     const Source source("value = " + parts.value, place, true);
     toml::table value = override_value(parts.value, source);
-    // What is meant for a string is one, be it readable as a number or a date: --set run.out=2024-01-01.
+    // What is meant for a string is one, be it readable as a number or a date: --set
+    // run.out=2024-01-01.
     if (std::holds_alternative<std::string*>(field) && !value["value"].is_string()) {
       value.insert_or_assign("value", parts.value);
     }
@@ -284,9 +304,11 @@ class Reader {
       if (!key.is_path) continue;
       std::string& path = *std::get<std::string*>(key.field(config_));
       if (path.empty()) continue;
-      // Absolute, so that the resolved configuration in the run folder still means the same files there.
+      // Absolute, so that the resolved configuration in the run folder still means the same files
+      // there.
       const bool from_file = origins_.written(key.path()) && !overridden_.contains(key.path());
-      if (from_file && !folder.empty()) path = fs::absolute(fs::path(folder) / path).lexically_normal().string();
+      if (from_file && !folder.empty())
+        path = fs::absolute(fs::path(folder) / path).lexically_normal().string();
       if (!from_file) path = fs::absolute(path).lexically_normal().string();
     }
     return config_;
@@ -297,22 +319,26 @@ class Reader {
     try {
       return toml::parse(source.text());
     } catch (const toml::parse_error& error) {
-      throw InputError({source.place(error.source()),
-                        "not valid TOML: " + one_line(std::string(error.description())), "",
-                        "correct the syntax there (strings need quotes, every key one = and one value)"});
+      throw InputError(
+          {source.place(error.source()),
+           "not valid TOML: " + one_line(std::string(error.description())), "",
+           "correct the syntax there (strings need quotes, every key one = and one value)"});
     }
   }
 
-  /// A table whose "value" is the argument's value: TOML, or the text itself when it is a bare word.
+  /// A table whose "value" is the argument's value: TOML, or the text itself when it is a bare
+  /// word.
   static toml::table override_value(const std::string& text, const Source& source) {
-    const bool structured = !text.empty() && std::string_view("\"'[{").find(text[0]) != std::string_view::npos;
+    const bool structured =
+        !text.empty() && std::string_view("\"'[{").find(text[0]) != std::string_view::npos;
     try {
       toml::table table = toml::parse(source.text());
       if (table.size() == 1 && table.contains("value")) return table;
     } catch (const toml::parse_error& error) {
       if (structured) {
-        throw InputError({source.place({}), "not a TOML value: " + one_line(std::string(error.description())),
-                          text, "write for instance 0.1, \"text\" or [1, 2]"});
+        throw InputError({source.place({}),
+                          "not a TOML value: " + one_line(std::string(error.description())), text,
+                          "write for instance 0.1, \"text\" or [1, 2]"});
       }
     }
     toml::table table;
@@ -335,8 +361,8 @@ class Reader {
       }
       // A number of layers means nothing once the layers are gone.
       const std::string required = "sparsity.layers_required";
-      if (config_.sparsity.layers.empty() && path.starts_with("sparsity.") && path != "sparsity.layers" &&
-          !overridden_.contains(required)) {
+      if (config_.sparsity.layers.empty() && path.starts_with("sparsity.") &&
+          path != "sparsity.layers" && !overridden_.contains(required)) {
         reset(required);
       }
     }
@@ -369,27 +395,6 @@ FitConfig parse_config(const std::string& text, const std::string& name, const s
   reader.read(text);
   for (const std::string& argument : overrides) reader.apply(argument);
   return reader.finish(folder);
-}
-
-FitConfig load_config(const std::string& path, const std::vector<std::string>& overrides) {
-  namespace fs = std::filesystem;
-  // A configuration is some hundred bytes; more than this is another file given by mistake.
-  constexpr std::streamsize kLargest = 1 << 20;
-  std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
-    throw InputError({path, "is a folder, and a configuration file was expected", "", "name the .toml file"});
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError({path, "cannot be opened for reading", "", "check the name and its permissions"});
-  std::string text(static_cast<std::size_t>(kLargest) + 1, '\0');
-  file.read(text.data(), kLargest + 1);
-  if (file.bad()) throw InputError({path, "reading failed", "", "check the disk the file is on"});
-  if (file.gcount() > kLargest) {
-    throw InputError({path, "is larger than 1 MiB, which no configuration is", "", "name the .toml file"});
-  }
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  const std::string folder = fs::path(path).parent_path().string();
-  return parse_config(text, path, folder.empty() ? "." : folder, overrides);
 }
 
 }  // namespace cuthresh

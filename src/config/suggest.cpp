@@ -34,7 +34,8 @@ std::int64_t edit_distance(std::string_view a, std::string_view b) {
 
 std::optional<std::string_view> nearest(std::string_view word,
                                         const std::vector<std::string_view>& candidates) {
-  // Config words are short; a pasted megabyte must not cost a table of that size for every candidate.
+  // Config words are short; a pasted megabyte must not cost a table of that size for every
+  // candidate.
   if (word.size() > 64) return std::nullopt;
   std::optional<std::string_view> best;
   std::int64_t best_distance = 0;

@@ -12,24 +12,29 @@
 namespace cuthresh::config {
 namespace {
 
-/// Throws for `key`, with its place and the value as written (`value` when it was not read from a file).
-[[noreturn]] void fail(const Origins& origins, const std::string& key, std::string what, const std::string& value,
-                       std::string remedy) {
+/// Throws for `key`, with its place and the value as written (`value` when it was not read from a
+/// file).
+[[noreturn]] void fail(const Origins& origins, const std::string& key, std::string what,
+                       const std::string& value, std::string remedy) {
   throw InputError(
       {origins.where(key), std::move(what), origins.value(key, value), std::move(remedy)});
 }
 
-std::string quoted(std::string_view text) { return fmt::format("\"{}\"", text); }
+std::string quoted(std::string_view text) {
+  return fmt::format("\"{}\"", text);
+}
 
 /// Each key by itself: what the table says of it.
 class RangeCheck {
  public:
-  RangeCheck(const Key& key, const Origins& origins) : key_(key), origins_(origins), path_(key.path()) {}
+  RangeCheck(const Key& key, const Origins& origins)
+      : key_(key), origins_(origins), path_(key.path()) {}
 
   void operator()(const std::string* value) const {
     if (key_.choices.empty()) {
       if (value->find('\0') != std::string::npos) {
-        refuse(path_, quoted(fmt::format("{}\\u0000...", value->c_str())), "remove the zero character");
+        refuse(path_, quoted(fmt::format("{}\\u0000...", value->c_str())),
+               "remove the zero character");
       }
       return;
     }
@@ -44,24 +49,28 @@ class RangeCheck {
     if (*value) check_whole(path_, **value);
   }
   void operator()(const std::uint64_t* value) const {
-    // TOML's integers end at 2^63 - 1, so a larger seed could not be written to config.toml and read back.
+    // TOML's integers end at 2^63 - 1, so a larger seed could not be written to config.toml and
+    // read back.
     if (*value > static_cast<std::uint64_t>(kNoLimit)) {
       fail(origins_, path_, "must be below 2^63", std::to_string(*value), "take a smaller number");
     }
   }
   void operator()(const double* value) const {
-    if (!key_.real.contains(*value)) refuse(path_, fmt::to_string(*value), "change it to such a number");
+    if (!key_.real.contains(*value))
+      refuse(path_, fmt::to_string(*value), "change it to such a number");
   }
   void operator()(const std::optional<double>* value) const {
     if (*value) (*this)(&**value);
   }
   void operator()(const bool*) const {}
   void operator()(const std::vector<std::string>*) const {}
-  void operator()(const std::vector<std::int64_t>*) const {}  // widths: check_model says which layer
+  void operator()(const std::vector<std::int64_t>*) const {
+  }  // widths: check_model says which layer
   void operator()(const std::vector<double>* values) const {
     for (std::size_t i = 0; i < values->size(); ++i) {
       if (key_.real.contains((*values)[i])) continue;
-      refuse(fmt::format("{}[{}]", path_, i), fmt::to_string((*values)[i]), "change it to such a number");
+      refuse(fmt::format("{}[{}]", path_, i), fmt::to_string((*values)[i]),
+             "change it to such a number");
     }
   }
   void operator()(const std::map<std::string, std::int64_t>* values) const {
@@ -76,7 +85,8 @@ class RangeCheck {
     }
     refuse(path, std::to_string(value), "change it to such a number");
   }
-  [[noreturn]] void refuse(const std::string& path, const std::string& value, std::string remedy) const {
+  [[noreturn]] void refuse(const std::string& path, const std::string& value,
+                           std::string remedy) const {
     fail(origins_, path, "must be " + expected(key_), value, std::move(remedy));
   }
 
@@ -88,7 +98,8 @@ class RangeCheck {
 void check_data(const DataConfig& data, const Origins& origins) {
   const bool from_file = data.kind != "mackey-glass";
   if (from_file && data.path.empty()) {
-    fail(origins, "data.path", fmt::format("data.kind = \"{}\" reads a file and none is named", data.kind), "",
+    fail(origins, "data.path",
+         fmt::format("data.kind = \"{}\" reads a file and none is named", data.kind), "",
          "set data.path to the file");
   }
   if (!from_file && !data.path.empty()) {
@@ -100,18 +111,21 @@ void check_data(const DataConfig& data, const Origins& origins) {
          quoted(data.test_path), "remove the key and split with data.train_rows");
   }
   if (data.kind != "csv" && !data.target_columns.empty()) {
-    fail(origins, "data.target_columns", fmt::format("only csv has named columns, and data.kind is {}", data.kind),
+    fail(origins, "data.target_columns",
+         fmt::format("only csv has named columns, and data.kind is {}", data.kind),
          fmt::format("{}", data.target_columns), "remove the key");
   }
   if (data.train_rows > 0 && data.train_fraction > 0.0) {
-    fail(origins, "data.train_fraction", "data.train_rows is given too, and either says how to split",
+    fail(origins, "data.train_fraction",
+         "data.train_rows is given too, and either says how to split",
          fmt::to_string(data.train_fraction), "keep one of the two");
   }
   if (!data.test_path.empty() && (data.train_rows > 0 || data.train_fraction > 0.0)) {
     const bool rows = data.train_rows > 0;
     fail(origins, rows ? "data.train_rows" : "data.train_fraction",
          "data.test_path gives the test set, so no rows are split off",
-         rows ? std::to_string(data.train_rows) : fmt::to_string(data.train_fraction), "keep one of the two");
+         rows ? std::to_string(data.train_rows) : fmt::to_string(data.train_fraction),
+         "keep one of the two");
   }
 }
 
@@ -134,7 +148,8 @@ void check_model(const FitConfig& config, const Origins& origins) {
          fmt::format("{} must be a whole number from {} to {}", width_role(i), range.lo, range.hi),
          std::to_string(widths[i]), "give every layer at least one input and one output");
   }
-  // 2^40 weights are 4 TiB of float: no machine this runs on, and below it no product leaves 64 bits.
+  // 2^40 weights are 4 TiB of float: no machine this runs on, and below it no product leaves 64
+  // bits.
   constexpr std::int64_t kMostWeights = std::int64_t{1} << 40;
   std::int64_t total = 0;
   for (std::size_t i = 1; i < widths.size(); ++i) {
@@ -146,7 +161,8 @@ void check_model(const FitConfig& config, const Origins& origins) {
   if (config.train.loss == "cross-entropy" && widths.back() < 2) {
     fail(origins, fmt::format("{}[{}]", path, widths.size() - 1),
          "the last layer needs one output a class, at least 2, for train.loss = \"cross-entropy\"",
-         std::to_string(widths.back()), "set the last width to the number of classes, or train.loss to mse");
+         std::to_string(widths.back()),
+         "set the last width to the number of classes, or train.loss to mse");
   }
 }
 
@@ -157,20 +173,24 @@ void check_targets(const FitConfig& config, const Origins& origins) {
   if (s.target_sparsity) given.emplace_back("sparsity.target_sparsity");
   if (!s.layers.empty()) given.emplace_back("sparsity.layers");
   if (given.size() > 1) {
-    throw InputError({origins.where(given[1]),
-                      fmt::format("{} is given too, and the sparsity can be prescribed only once", given[0]),
-                      origins.value(given[1], ""), "keep one of target_nnz, target_sparsity and layers"});
+    throw InputError(
+        {origins.where(given[1]),
+         fmt::format("{} is given too, and the sparsity can be prescribed only once", given[0]),
+         origins.value(given[1], ""), "keep one of target_nnz, target_sparsity and layers"});
   }
   if (given.empty() && config.search.method != "fixed") {
-    throw InputError({origins.where("sparsity"),
-                      fmt::format("search.method = \"{}\" needs a target and none is given", config.search.method),
-                      "",
-                      "set one of sparsity.target_nnz, sparsity.target_sparsity and [sparsity.layers], or "
-                      "search.method to fixed"});
+    throw InputError(
+        {origins.where("sparsity"),
+         fmt::format("search.method = \"{}\" needs a target and none is given",
+                     config.search.method),
+         "",
+         "set one of sparsity.target_nnz, sparsity.target_sparsity and [sparsity.layers], or "
+         "search.method to fixed"});
   }
   for (const auto& [name, target] : s.layers) {
     if (name.empty()) {
-      fail(origins, "sparsity.layers.", "names no layer", std::to_string(target), "write for instance fc1 = 650");
+      fail(origins, "sparsity.layers.", "names no layer", std::to_string(target),
+           "write for instance fc1 = 650");
     }
   }
   const auto targets = static_cast<std::int64_t>(s.layers.size());
@@ -178,11 +198,13 @@ void check_targets(const FitConfig& config, const Origins& origins) {
     fail(origins, "sparsity.layers_required",
          fmt::format("more layers than have a target: [sparsity.layers] names {}", targets),
          std::to_string(s.layers_required),
-         targets == 0 ? "remove the key" : fmt::format("take a number from 1 to {}, or 0 for all", targets));
+         targets == 0 ? "remove the key"
+                      : fmt::format("take a number from 1 to {}, or 0 for all", targets));
   }
   const auto empty = std::find(s.penalise.begin(), s.penalise.end(), "");
   if (s.penalise.empty() || empty != s.penalise.end()) {
-    fail(origins, "sparsity.penalise", "must name at least one parameter, and no pattern may be empty",
+    fail(origins, "sparsity.penalise",
+         "must name at least one parameter, and no pattern may be empty",
          fmt::format("{}", s.penalise), "write for instance penalise = [\"*.weight\"]");
   }
 }
@@ -193,21 +215,26 @@ void check_lambda(const SearchConfig& search, const Origins& origins) {
   const std::string value = fmt::format("{}", lambda);
   if (search.method == "fixed") {
     if (lambda.size() == 1) return;
-    fail(origins, path, "search.method = \"fixed\" trains at one lambda and needs exactly that number", value,
+    fail(origins, path,
+         "search.method = \"fixed\" trains at one lambda and needs exactly that number", value,
          "write for instance lambda = 1e-4, or 0 for a dense network");
   }
   if (lambda.empty()) return;
   if (lambda.size() != 2) {
-    fail(origins, path, fmt::format("search.method = \"{}\" takes a bracket of two numbers, or none", search.method),
+    fail(origins, path,
+         fmt::format("search.method = \"{}\" takes a bracket of two numbers, or none",
+                     search.method),
          value, "write lambda = [low, high], or set search.method to fixed");
   }
   // As the search will hold them: two ends that are one number in float leave nothing between them.
   if (!(static_cast<float>(lambda[0]) < static_cast<float>(lambda[1]))) {
-    fail(origins, path, "the lower end of the bracket must be below the upper end (in single precision)", value,
+    fail(origins, path,
+         "the lower end of the bracket must be below the upper end (in single precision)", value,
          "write the smaller number first, or remove the key to have the bracket found");
   }
   if (search.method == "log-midpoint" && static_cast<float>(lambda[0]) == 0.0f) {
-    fail(origins, path, "log-midpoint needs a lower end above 0", value, "write for instance lambda = [1e-7, 1e-3]");
+    fail(origins, path, "log-midpoint needs a lower end above 0", value,
+         "write for instance lambda = [1e-7, 1e-3]");
   }
 }
 
@@ -215,11 +242,14 @@ void check_between_sections(const FitConfig& config, const Origins& origins) {
   const SearchConfig& search = config.search;
   if (search.stop == "first-hit" && search.first_hit_after >= config.train.steps) {
     fail(origins, "search.first_hit_after",
-         fmt::format("must be below train.steps = {}, or no step is left to hit at", config.train.steps),
-         std::to_string(search.first_hit_after), "take a smaller number, or search.stop = \"converged\"");
+         fmt::format("must be below train.steps = {}, or no step is left to hit at",
+                     config.train.steps),
+         std::to_string(search.first_hit_after),
+         "take a smaller number, or search.stop = \"converged\"");
   }
   if (config.run.out.empty()) {
-    fail(origins, "run.out", "must name the run folder", "\"\"", "write for instance out = \"runs/first\"");
+    fail(origins, "run.out", "must name the run folder", "\"\"",
+         "write for instance out = \"runs/first\"");
   }
 }
 
@@ -239,6 +269,8 @@ void check(const FitConfig& config, const Origins& origins) {
 
 namespace cuthresh {
 
-void validate(const FitConfig& config) { config::check(config, {}); }
+void validate(const FitConfig& config) {
+  config::check(config, {});
+}
 
 }  // namespace cuthresh

@@ -29,13 +29,16 @@ std::string quote(std::string_view text) {
 /// Only letters, digits, '-' and '_' may stand unquoted; a layer's name may hold a dot.
 std::string key_text(const std::string& name) {
   const bool bare = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
   });
   return bare ? name : quote(name);
 }
 
 /// Shortest text that reads back to the same double.
-std::string number(double value) { return fmt::to_string(value); }
+std::string number(double value) {
+  return fmt::to_string(value);
+}
 
 template <typename T, typename Print>
 std::string list(const std::vector<T>& values, Print print) {
@@ -60,7 +63,9 @@ struct Print {
     return list(*v, [](std::int64_t x) { return std::to_string(x); });
   }
   std::string operator()(const std::vector<double>* v) const { return list(*v, number); }
-  std::string operator()(const std::optional<std::int64_t>* v) const { return *v ? std::to_string(**v) : ""; }
+  std::string operator()(const std::optional<std::int64_t>* v) const {
+    return *v ? std::to_string(**v) : "";
+  }
   std::string operator()(const std::optional<double>* v) const { return *v ? number(**v) : ""; }
   std::string operator()(const std::map<std::string, std::int64_t>*) const { return ""; }
 };
@@ -82,7 +87,8 @@ std::string to_toml(const FitConfig& config) {
     if (const auto* table = std::get_if<std::map<std::string, std::int64_t>*>(&field)) {
       if ((*table)->empty()) continue;
       out += fmt::format("\n[{}.{}]  # {}\n", key.section, key.name, key.doc);
-      for (const auto& [name, value] : **table) out += fmt::format("{} = {}\n", key_text(name), value);
+      for (const auto& [name, value] : **table)
+        out += fmt::format("{} = {}\n", key_text(name), value);
       continue;
     }
     const std::string value = std::visit(Print{key}, field);

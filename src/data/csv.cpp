@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::int64_t kAbsent = -1;
 
-// A name or a cell with its quotes taken off; `rest` is what follows its comma. False for an unclosed quote
-// or text behind a closing one.
+// A name or a cell with its quotes taken off; `rest` is what follows its comma. False for an
+// unclosed quote or text behind a closing one.
 bool take_quoted(std::string_view& rest, std::string& cell, bool& more) {
   cell.clear();
   std::size_t at = rest.find('"') + 1;
@@ -30,8 +30,8 @@ bool take_quoted(std::string_view& rest, std::string& cell, bool& more) {
     ++at;
   }
   const std::size_t comma = rest.find(',', at);
-  const bool clean = text::trim(rest.substr(at, comma == std::string_view::npos ? comma : comma - at))
-                         .empty();
+  const bool clean =
+      text::trim(rest.substr(at, comma == std::string_view::npos ? comma : comma - at)).empty();
   more = comma != std::string_view::npos;
   rest.remove_prefix(more ? comma + 1 : rest.size());
   return clean;
@@ -73,8 +73,8 @@ std::vector<std::string> parse_header(const text::LineReader& reader, std::strin
   return names;
 }
 
-// A file without a header would lose its first row silently. pandas numbers nameless columns 0, 1, 2 ...,
-// so whole numbers in a row are taken as names.
+// A file without a header would lose its first row silently. pandas numbers nameless columns 0, 1,
+// 2 ..., so whole numbers in a row are taken as names.
 void check_names(const text::LineReader& reader, const std::vector<std::string>& names) {
   const bool numbers = std::all_of(names.begin(), names.end(), [](const std::string& name) {
     float ignored = 0.0f;
@@ -204,9 +204,9 @@ class RowParser {
 
   [[noreturn]] void wrong_count(std::string_view line) const {
     const auto count = 1 + std::count(line.begin(), line.end(), ',');
-    reader_.refuse("expected " + std::to_string(names_.size()) +
-                       " values, as many as the header has names",
-                   std::to_string(count) + " values", "add or remove values, or mend the header");
+    reader_.refuse(
+        "expected " + std::to_string(names_.size()) + " values, as many as the header has names",
+        std::to_string(count) + " values", "add or remove values, or mend the header");
   }
 
   const text::LineReader& reader_;

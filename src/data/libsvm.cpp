@@ -23,7 +23,9 @@ struct SparseRows {
   std::int64_t largest_index = 0;
 };
 
-bool is_space(char c) { return c == ' ' || c == '\t'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\t';
+}
 
 // Takes the first token off `line`; empty when there is none.
 std::string_view take_token(std::string_view& line) {
@@ -58,8 +60,9 @@ void parse_entry(const text::LineReader& reader, std::string_view token, std::in
     reader.refuse("indices start at 1", token, "add 1 to every index of the file");
   }
   if (index <= previous) {
-    reader.refuse("indices must ascend, and " + std::to_string(previous) + " stands before this one",
-                  token, "sort the entries of the row and name each index once");
+    reader.refuse(
+        "indices must ascend, and " + std::to_string(previous) + " stands before this one", token,
+        "sort the entries of the row and name each index once");
   }
   if (features > 0 && index > features) {
     reader.refuse("index above the number of inputs, " + std::to_string(features), token,
@@ -162,8 +165,8 @@ void write_libsvm(const std::string& path, const Dataset& data) {
     check_finite(data, row, &data.targets[static_cast<std::size_t>(row)], 1);
     append_number(out, data.targets[static_cast<std::size_t>(row)]);
     for (std::int64_t i = 0; i < data.features; ++i) {
-      // Absent entries read as +0. The first row names the last input even so: it is what tells a reader
-      // how many there are.
+      // Absent entries read as +0. The first row names the last input even so: it is what tells a
+      // reader how many there are.
       const bool plain_zero = std::bit_cast<std::uint32_t>(inputs[i]) == 0;
       if (plain_zero && !(row == 0 && i == data.features - 1)) continue;
       out += ' ';

@@ -10,26 +10,26 @@ namespace {
 
 constexpr std::int64_t kMaxRows = 1385;
 constexpr std::int64_t kFeatures = 6;
-constexpr std::int64_t kSpacing = 6;         // series samples between two inputs, and time between samples
-constexpr std::int64_t kLabelOffset = 115;   // the label lies 85 samples after the newest input
-constexpr std::int64_t kDelay = 17;          // time; also the time of series sample 0, with opposite sign
-constexpr std::int64_t kStepsPerUnit = 20;   // h = 0.05
+constexpr std::int64_t kSpacing = 6;  // series samples between two inputs, and time between samples
+constexpr std::int64_t kLabelOffset = 115;  // the label lies 85 samples after the newest input
+constexpr std::int64_t kDelay = 17;  // time; also the time of series sample 0, with opposite sign
+constexpr std::int64_t kStepsPerUnit = 20;  // h = 0.05
 constexpr double kStep = 0.05;
-constexpr double kHistory = 0.9;             // x(t <= 0)
+constexpr double kHistory = 0.9;  // x(t <= 0)
 // LIBSVM scaled the inputs of its file to [-1, 1]; these bring our series onto that file's numbers.
 constexpr double kScaleOffset = 0.867189;
 constexpr double kScaleDivisor = 0.449553;
 
-// The product as written: std::pow may differ in the last bit between C libraries, and the series is
-// chaotic.
+// The product as written: std::pow may differ in the last bit between C libraries, and the series
+// is chaotic.
 double tenth_power(double x) {
   const double x2 = x * x;
   const double x4 = x2 * x2;
   return (x4 * x4) * x2;
 }
 
-// x at t = 0, h, 2h ... steps·h. The delayed term is that of the step's beginning in all four stages, as in
-// the program that made the published file.
+// x at t = 0, h, 2h ... steps·h. The delayed term is that of the step's beginning in all four
+// stages, as in the program that made the published file.
 std::vector<double> integrate(std::int64_t steps) {
   constexpr std::int64_t kDelaySteps = kDelay * kStepsPerUnit;
   std::vector<double> x(static_cast<std::size_t>(steps) + 1);

@@ -12,14 +12,14 @@
 namespace cuthresh {
 namespace {
 
-// Uniform whole numbers from Philox words. The standard library's distributions and std::shuffle give
-// different numbers with different compilers.
+// Uniform whole numbers from Philox words. The standard library's distributions and std::shuffle
+// give different numbers with different compilers.
 class Draws {
  public:
   explicit Draws(std::uint64_t seed) : seed_(seed) {}
 
-  /// Uniform in [0, bound), bound ≥ 1. Words above the largest multiple of `bound` are drawn again, so that
-  /// no value is favoured.
+  /// Uniform in [0, bound), bound ≥ 1. Words above the largest multiple of `bound` are drawn again,
+  /// so that no value is favoured.
   std::uint64_t below(std::uint64_t bound) {
     const std::uint64_t rest = (0 - bound) % bound;  // 2^64 mod bound
     std::uint64_t word = next();
@@ -30,8 +30,8 @@ class Draws {
  private:
   std::uint64_t next() {
     if (half_ == 0) block_ = Philox::block(seed_, index_++, 0, RandomPurpose::kSplit);
-    const std::uint64_t word = std::uint64_t{block_.words[2 * half_]} |
-                               std::uint64_t{block_.words[2 * half_ + 1]} << 32;
+    const std::uint64_t word =
+        std::uint64_t{block_.words[2 * half_]} | std::uint64_t{block_.words[2 * half_ + 1]} << 32;
     half_ ^= 1;
     return word;
   }
@@ -99,10 +99,10 @@ std::int64_t training_rows(const Dataset& data, const SplitOptions& options) {
   const auto count =
       std::max<std::int64_t>(1, static_cast<std::int64_t>(std::floor(share * (1.0 + 1e-12))));
   if (count >= data.rows) {
-    throw InputError({"data.train_fraction",
-                      "leaves no test row of the " + std::to_string(data.rows) + " rows of " +
-                          data.source,
-                      std::to_string(fraction), "give a smaller share, or 1 to test on nothing"});
+    throw InputError(
+        {"data.train_fraction",
+         "leaves no test row of the " + std::to_string(data.rows) + " rows of " + data.source,
+         std::to_string(fraction), "give a smaller share, or 1 to test on nothing"});
   }
   return count;
 }

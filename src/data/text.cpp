@@ -16,17 +16,19 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-// std::from_chars reports an underflow as out of range, exactly like an overflow, and leaves no value.
+// std::from_chars reports an underflow as out of range, exactly like an overflow, and leaves no
+// value.
 NumberError resolve_range(const char* begin, const char* end, float& value) {
   long double wide = 0.0L;
   const auto result = std::from_chars(begin, end, wide);
   // Past 1e±4932 too: the exponent's sign decides.
-  const bool tiny = result.ec == std::errc()
-                        ? std::fabs(wide) < 1.0L
-                        : std::string_view(begin, static_cast<std::size_t>(end - begin))
-                                  .find_first_of("eE") != std::string_view::npos &&
-                              std::string_view(begin, static_cast<std::size_t>(end - begin))
-                                      .find("-", 1) != std::string_view::npos;
+  const bool tiny =
+      result.ec == std::errc()
+          ? std::fabs(wide) < 1.0L
+          : std::string_view(begin, static_cast<std::size_t>(end - begin)).find_first_of("eE") !=
+                    std::string_view::npos &&
+                std::string_view(begin, static_cast<std::size_t>(end - begin)).find("-", 1) !=
+                    std::string_view::npos;
   if (!tiny) return NumberError::kTooLarge;
   value = result.ec == std::errc() ? static_cast<float>(wide) : (*begin == '-' ? -0.0f : 0.0f);
   return NumberError::kNone;

@@ -1,6 +1,7 @@
 #pragma once
 
-// What the readers of text share: a file as lines, numbers, and refusals that name file, line and token.
+// What the readers of text share: a file as lines, numbers, and refusals that name file, line and
+// token.
 
 #include <cstdint>
 #include <string>
@@ -11,8 +12,8 @@
 
 namespace cuthresh::text {
 
-/// A text file held in memory and handed out line by line, without "\n" or "\r\n" and without a UTF-8
-/// byte-order mark.
+/// A text file held in memory and handed out line by line, without "\n" or "\r\n" and without a
+/// UTF-8 byte-order mark.
 class LineReader {
  public:
   /// Reads the file; throws InputError when that fails or it is empty.
@@ -23,7 +24,8 @@ class LineReader {
   std::int64_t line_number() const { return line_number_; }
   std::int64_t bytes() const { return static_cast<std::int64_t>(bytes_.size()); }
 
-  /// Throws the InputError for this line. A last line without its newline is named as a possible truncation.
+  /// Throws the InputError for this line. A last line without its newline is named as a possible
+  /// truncation.
   [[noreturn]] void refuse(const std::string& what, std::string_view token,
                            const std::string& remedy) const;
 
@@ -36,8 +38,8 @@ class LineReader {
 
 enum class NumberError { kNone, kMalformed, kNotFinite, kTooLarge };
 
-/// The nearest float32 to a decimal number that is all of `token`; a leading '+' is accepted, what is
-/// smaller than half the least denormal becomes a zero of its sign.
+/// The nearest float32 to a decimal number that is all of `token`; a leading '+' is accepted, what
+/// is smaller than half the least denormal becomes a zero of its sign.
 NumberError parse_float(std::string_view token, float& value);
 
 /// "is not a number" and so on: what to say for an error, never kNone.

@@ -19,11 +19,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kWritePiece = std::size_t{1} << 30;  // Linux writes at most 2^31 - 4096 bytes a call
+constexpr std::size_t kWritePiece = std::size_t{1}
+                                    << 30;  // Linux writes at most 2^31 - 4096 bytes a call
 
 [[noreturn]] void fail(const std::string& path, const std::string& doing, int reason) {
   const std::string remedy =
-      reason == ENOSPC || reason == EDQUOT ? "free some space or write to another disk"
+      reason == ENOSPC || reason == EDQUOT    ? "free some space or write to another disk"
       : reason == ENOENT || reason == ENOTDIR ? "create the folder first or choose another path"
                                               : "choose a path in a folder that can be written";
   throw InputError({path, doing + ": " + system_reason(reason), "", remedy});
@@ -37,8 +38,8 @@ fs::path resolve_target(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (fs::is_directory(status) || fs::path(path).filename().empty()) {
-    throw InputError({path, "cannot write a file here: it names a folder", "",
-                      "name a file inside the folder"});
+    throw InputError(
+        {path, "cannot write a file here: it names a folder", "", "name a file inside the folder"});
   }
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     throw InputError({path, "cannot write a file here: it is a device, a pipe or a socket", "",
@@ -74,8 +75,7 @@ class TemporaryFile {
 
   void write(std::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t done =
-          ::write(descriptor_, bytes.data(), std::min(bytes.size(), kWritePiece));
+      const ssize_t done = ::write(descriptor_, bytes.data(), std::min(bytes.size(), kWritePiece));
       if (done < 0 && errno == EINTR) continue;
       if (done < 0) fail(shown_, "cannot write", errno);
       bytes.remove_prefix(static_cast<std::size_t>(done));
@@ -87,7 +87,8 @@ class TemporaryFile {
     const int closed = ::close(descriptor_);
     descriptor_ = -1;
     if (closed != 0) fail(shown_, "cannot write to disk", errno);
-    if (std::rename(name_.c_str(), target.c_str()) != 0) fail(shown_, "cannot put it in place", errno);
+    if (std::rename(name_.c_str(), target.c_str()) != 0)
+      fail(shown_, "cannot put it in place", errno);
     renamed_ = true;
   }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// A file is there complete or not at all: bytes go into a temporary file in the same folder, are synced
-// and then renamed over the path.
+// A file is there complete or not at all: bytes go into a temporary file in the same folder, are
+// synced and then renamed over the path.
 
 #include <span>
 #include <string>
@@ -9,16 +9,17 @@
 
 namespace cuthresh {
 
-/// Writes `bytes` to `path`, replacing a regular file that is there (a symbolic link to one is followed).
-/// Missing folders are not created. On failure nothing is left behind and an old file is untouched.
-/// Throws InputError naming the path and the system's reason; also for a path that is a folder, a device
-/// or a pipe, which a rename would replace.
+/// Writes `bytes` to `path`, replacing a regular file that is there (a symbolic link to one is
+/// followed). Missing folders are not created. On failure nothing is left behind and an old file is
+/// untouched. Throws InputError naming the path and the system's reason; also for a path that is a
+/// folder, a device or a pipe, which a rename would replace.
 void write_file_atomically(const std::string& path, std::string_view bytes);
 
 /// The same for bytes that lie in several places, written one after another.
 void write_file_atomically(const std::string& path, std::span<const std::string_view> pieces);
 
-/// Makes a rename or a new entry in `folder` durable. Errors are ignored: some file systems cannot do it.
+/// Makes a rename or a new entry in `folder` durable. Errors are ignored: some file systems cannot
+/// do it.
 void sync_folder(const std::string& folder) noexcept;
 
 }  // namespace cuthresh

@@ -20,7 +20,9 @@ constexpr std::int64_t kPipePiece = std::int64_t{1} << 20;
 
 }  // namespace
 
-std::string system_reason(int number) { return std::generic_category().message(number); }
+std::string system_reason(int number) {
+  return std::generic_category().message(number);
+}
 
 InputFile::InputFile(std::string path, std::string what)
     : path_(std::move(path)), what_(std::move(what)) {
@@ -50,7 +52,9 @@ InputFile::InputFile(std::string path, std::string what)
   if (regular_) size_ = static_cast<std::int64_t>(status.st_size);
 }
 
-InputFile::~InputFile() { ::close(descriptor_); }
+InputFile::~InputFile() {
+  ::close(descriptor_);
+}
 
 std::int64_t InputFile::read(void* to, std::int64_t count) {
   std::int64_t done = 0;
@@ -72,8 +76,8 @@ std::string read_whole_file(const std::string& path, const std::string& what) {
   InputFile file(path, what);
   std::string bytes;
   std::int64_t used = 0;
-  // One piece of the known size, then small ones until the end: a file may grow, and files of /proc and
-  // pipes say 0.
+  // One piece of the known size, then small ones until the end: a file may grow, and files of /proc
+  // and pipes say 0.
   std::int64_t piece = std::max(file.size(), kPipePiece);
   while (true) {
     bytes.resize(static_cast<std::size_t>(used + piece));

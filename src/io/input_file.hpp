@@ -21,7 +21,8 @@ class InputFile {
   std::int64_t size() const { return size_; }
   bool regular() const { return regular_; }
 
-  /// Reads up to `count` bytes; fewer only at the end of the file. Throws InputError on a read error.
+  /// Reads up to `count` bytes; fewer only at the end of the file. Throws InputError on a read
+  /// error.
   std::int64_t read(void* to, std::int64_t count);
 
  private:

@@ -12,9 +12,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // JSON has no NaN and no infinity.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
 
-Json number(const std::optional<double>& value) { return value ? number(*value) : Json(nullptr); }
+Json number(const std::optional<double>& value) {
+  return value ? number(*value) : Json(nullptr);
+}
 
 Json number(const std::optional<std::int64_t>& value) {
   return value ? Json(*value) : Json(nullptr);
@@ -90,8 +94,8 @@ std::string result_json(const FitResult& result, const FitConfig& config,
   for (const LayerResult& layer : result.layers) layers.push_back(layer_json(layer));
   Json rounds = Json::array();
   for (const RoundResult& round : result.rounds) rounds.push_back(round_json(round));
-  const double sparsity =
-      1.0 - static_cast<double>(result.nnz) / static_cast<double>(result.numel);  // NaN without weights
+  const double sparsity = static_cast<double>(result.numel - result.nnz) /
+                          static_cast<double>(result.numel);  // NaN without weights
 
   const Json json = {{"schema", "cuthresh/result/1"},
                      {"version", version},

@@ -60,8 +60,9 @@ void check_replaceable(const std::string& path) {
   }
   if (!is_empty && !there(fs::path(path) / "result.json") &&
       !there(fs::path(path) / "config.toml")) {
-    refuse(path, "holds other things than a run (no result.json, no config.toml), so force does not "
-                 "replace it",
+    refuse(path,
+           "holds other things than a run (no result.json, no config.toml), so force does not "
+           "replace it",
            "choose another run.out or remove the folder yourself");
   }
   if (holds_working_folder(path)) {

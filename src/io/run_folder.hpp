@@ -8,13 +8,15 @@
 
 namespace cuthresh {
 
-/// Files are written into a hidden sibling (".NAME.partial-PID") that commit() renames into place. Without
-/// commit() the destructor removes the sibling and the parent folders that were made for it.
+/// Files are written into a hidden sibling (".NAME.partial-PID") that commit() renames into place.
+/// Without commit() the destructor removes the sibling and the parent folders that were made for
+/// it.
 class RunFolder {
  public:
-  /// Checks everything that can be checked before a training: that `path` names a folder, that nothing is
-  /// there (with `force`: nothing but a folder that is empty or holds result.json or config.toml), and that
-  /// its parent can be made and written to, which it does. Throws InputError.
+  /// Checks everything that can be checked before a training: that `path` names a folder, that
+  /// nothing is there (with `force`: nothing but a folder that is empty or holds result.json or
+  /// config.toml), and that its parent can be made and written to, which it does. Throws
+  /// InputError.
   RunFolder(std::string path, bool force);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -22,14 +24,15 @@ class RunFolder {
 
   /// Where the folder will be.
   const std::string& path() const { return path_; }
-  /// Where a file of it is until commit(), for writers that take a path. `name` is a plain file name.
+  /// Where a file of it is until commit(), for writers that take a path. `name` is a plain file
+  /// name.
   std::string staged(const std::string& name) const;
   /// Writes one file of it. Throws InputError.
   void write(const std::string& name, std::string_view bytes);
 
-  /// Puts the folder in place; with `force` what was there is moved aside first and removed afterwards.
-  /// Throws InputError, with the old folder back in its place, when that fails. Returns an empty string,
-  /// or what a user should be told: the old folder could not be removed.
+  /// Puts the folder in place; with `force` what was there is moved aside first and removed
+  /// afterwards. Throws InputError, with the old folder back in its place, when that fails. Returns
+  /// an empty string, or what a user should be told: the old folder could not be removed.
   std::string commit();
   bool committed() const { return committed_; }
 

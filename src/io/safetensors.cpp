@@ -1,6 +1,7 @@
-// The safetensors format: 8 bytes little-endian header length, a JSON header padded with spaces to a
-// multiple of 8, then raw little-endian data. What is read is held to the rules of the reference
-// implementation: offsets that start at 0, ascend without gap or overlap and end at the end of the file.
+// The safetensors format: 8 bytes little-endian header length, a JSON header padded with spaces to
+// a multiple of 8, then raw little-endian data. What is read is held to the rules of the reference
+// implementation: offsets that start at 0, ascend without gap or overlap and end at the end of the
+// file.
 
 #include <algorithm>
 #include <bit>
@@ -23,7 +24,8 @@
 namespace cuthresh {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "tensor data are written as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "tensor data are written as they lie in memory");
 
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
@@ -69,8 +71,8 @@ class HeaderParser {
   std::int64_t position(const std::string& name) const { return positions_.at(name); }
 
  private:
-  // Json keeps the last of two equal names without a word, so names are checked as they come. Nesting is
-  // bounded for the same reason as the length: a header has three levels.
+  // Json keeps the last of two equal names without a word, so names are checked as they come.
+  // Nesting is bounded for the same reason as the length: a header has three levels.
   bool check(int depth, Json::parse_event_t event, const Json& value) {
     if (depth > 8) refuse(path_, "the header is nested too deeply");
     if (event == Json::parse_event_t::object_start) {
@@ -158,22 +160,25 @@ void check_cover(const std::string& path, const std::vector<Entry>& entries, std
   std::uint64_t covered = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != covered) {
-      refuse(in_tensor(path, entry.name),
-             std::string("its data ") +
-                 (entry.begin < covered ? "overlap those before" : "leave a gap behind those before") +
-                 ", which end at byte " + std::to_string(covered),
-             std::to_string(entry.begin));
+      refuse(
+          in_tensor(path, entry.name),
+          std::string("its data ") +
+              (entry.begin < covered ? "overlap those before" : "leave a gap behind those before") +
+              ", which end at byte " + std::to_string(covered),
+          std::to_string(entry.begin));
     }
     covered = entry.end;
     if (covered > bytes) {
-      refuse(in_tensor(path, entry.name),
-             "its data end behind the file, which holds " + std::to_string(bytes) + " bytes of data",
-             std::to_string(covered), "the file is cut short: get it again");
+      refuse(
+          in_tensor(path, entry.name),
+          "its data end behind the file, which holds " + std::to_string(bytes) + " bytes of data",
+          std::to_string(covered), "the file is cut short: get it again");
     }
   }
   if (covered != bytes) {
-    refuse(path, "the file holds bytes that belong to no tensor: its data should end at byte " +
-                     std::to_string(covered),
+    refuse(path,
+           "the file holds bytes that belong to no tensor: its data should end at byte " +
+               std::to_string(covered),
            std::to_string(bytes) + " bytes of data");
   }
 }
@@ -205,7 +210,8 @@ std::string read_header(InputFile& file) {
     refuse(path, "the file became shorter while it was read");
   }
   if (text.empty() || text.front() != '{') {
-    refuse(path, "the header does not start with \"{\"", "", "check that this is a safetensors file");
+    refuse(path, "the header does not start with \"{\"", "",
+           "check that this is a safetensors file");
   }
   return text;
 }
@@ -233,7 +239,8 @@ std::string header_text(const std::string& path, const ModelFile& model) {
   std::uint64_t offset = 0;
   for (const NamedTensor& tensor : model.tensors) {
     if (tensor.name == kMetadata || !names.insert(tensor.name).second) {
-      refuse(in_tensor(path, tensor.name), "the name is taken", "", "give every tensor its own name");
+      refuse(in_tensor(path, tensor.name), "the name is taken", "",
+             "give every tensor its own name");
     }
     const std::uint64_t end = offset + checked_bytes(path, tensor);
     OrderedJson entry = {{"dtype", "F32"}, {"shape", tensor.shape}};
@@ -278,8 +285,7 @@ ModelFile read_safetensors(const std::string& path) {
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return std::tie(a.begin, a.end, a.position) < std::tie(b.begin, b.end, b.position);
   });
-  check_cover(path, entries,
-              static_cast<std::uint64_t>(file.size()) - kLengthBytes - text.size());
+  check_cover(path, entries, static_cast<std::uint64_t>(file.size()) - kLengthBytes - text.size());
   for (Entry& entry : entries) {
     NamedTensor tensor{std::move(entry.name), std::move(entry.shape), {}};
     const std::uint64_t bytes = entry.end - entry.begin;

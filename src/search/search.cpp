@@ -196,7 +196,6 @@ double LambdaSearch::sum_of_misses(const Probe& probe) const {
 }
 
 bool LambdaSearch::better(const Probe& a, const Probe& b) const {
-  if (a.met != b.met) return a.met;
   if (a.distance != b.distance) return a.distance < b.distance;
   return sum_of_misses(a) < sum_of_misses(b);
 }

@@ -16,22 +16,18 @@
 //
 // What the paper leaves open, since nnz(λ) jitters (±5 % measured) and layers interact:
 // - With several groups the newest count wins: every older count of that group that contradicts it
-// (fewer
-//   nonzeros at a smaller λ, more at a larger one) leaves the rule, so the bracket falls back to
-//   the nearest enclosing tried λ that agree with it.
+//   (fewer nonzeros at a smaller λ, more at a larger one) leaves the rule, so that the bracket
+//   falls back to the nearest enclosing tried λ that agree with it.
 // - A group whose latest count at some λ is inside its band keeps that λ (and comes back to it
-// after the
-//   ends) until the count drifts out.
+//   after the ends) until the count drifts out.
 // - With several groups, four misses running on one side, each at a λ drawn from the bracket, show
-// that the
-//   far end was confirmed under other λ of the other groups: that end moves out to the next tried
-//   λ.
-// - A bracket with no untried float left steps out to the nearest enclosing pair of tried λ, with
-// one group
-//   only if its counts were not monotone. Nothing leaves the ends confirmed first.
+//   that the far end was confirmed under other λ of the other groups: it moves out to the next λ
+//   tried.
+// - A bracket with no untried float left steps out to the nearest enclosing pair of tried λ; with
+//   one group only if its counts were not monotone. Nothing leaves the ends confirmed first.
 // - After a divergence each λ that was being moved goes to the middle of the widest gap that
-// touches a
-//   training that did not diverge; a diverged end moves inward. Five in a row end the search.
+//   touches a training that did not diverge; a diverged end moves inward. Five in a row end the
+//   search.
 
 #include <cstdint>
 #include <optional>
@@ -53,10 +49,9 @@ struct Band {
 Band make_band(std::int64_t target, double tolerance);
 
 enum class Pivot {
-  kGradientMedian,  ///< the median of |∂L/∂w| strictly inside the bracket; with none inside, the
-                    ///< midpoint
-  kLogMidpoint,  ///< the geometric mean of the bracket
-  kFixed         ///< one training at the given λ
+  kGradientMedian,  ///< the median of |∂L/∂w| strictly inside the bracket; if none, the midpoint
+  kLogMidpoint,     ///< the geometric mean of the bracket; from 0 the midpoint
+  kFixed            ///< one training at the given λ
 };
 
 struct Settings {
@@ -83,8 +78,8 @@ struct Probe {
   std::vector<std::int64_t> nnz;  ///< a group; meaningless when diverged
   bool diverged = false;
   bool met = false;
-  double distance =
-      0.0;  ///< how far from the targets: the groups_required-th smallest relative miss
+  /// How far from the targets: the groups_required-th smallest |nnz − target| / max(target, 1).
+  double distance = 0.0;
 };
 
 enum class Phase { kTrain, kPivot, kDone };

@@ -47,7 +47,8 @@ class Update:
 
     def __init__(self, parameters, weights, tuned):
         self.parameters, self.weights, self.tuned = parameters, weights, tuned
-        self.threshold = LEARNING_RATE * LAMBDA
+        # The product of the two as float32, as ours takes it: one last bit would be 4e-9 in the check's sum.
+        self.threshold = float(torch.tensor(LEARNING_RATE) * torch.tensor(LAMBDA))
         self.optimiser = torch.optim.SGD(parameters, lr=LEARNING_RATE)
         self.buffers = [torch.empty_like(w) for w in weights] if tuned else None
 

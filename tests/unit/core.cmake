@@ -1,0 +1,7 @@
+cth_test(elementary_test elementary_test.cpp)
+cth_test(gradients_test gradients_test.cpp)
+cth_test(prox_test prox_test.cpp)
+cth_test(select_test select_test.cpp)
+cth_test(threads_test threads_test.cpp)
+cth_test(trainer_test trainer_test.cpp)
+cth_test(fit_test fit_test.cpp)

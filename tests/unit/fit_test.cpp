@@ -1,0 +1,312 @@
+// fit() from configuration to run folder, on problems small enough to run in a second.
+
+#include "cuthresh/fit.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "cuthresh/error.hpp"
+#include "cuthresh/model_file.hpp"
+
+namespace cuthresh {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FitTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "cuthresh-fit-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  FitConfig small() const {
+    FitConfig config;
+    config.data.train_rows = 200;
+    config.model.widths = {6, 16, 1};
+    config.train.steps = 400;
+    config.sparsity.target_nnz = 40;
+    config.sparsity.tolerance = 0.05;
+    config.search.lambda = {1e-5, 1e-1};
+    config.search.max_rounds = 12;
+    config.run.out = (folder_ / "run").string();
+    config.run.threads = 2;
+    return config;
+  }
+
+  static std::string bytes(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+
+  std::string message(const FitConfig& config) const {
+    try {
+      fit(config);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  std::size_t entries() const {
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+  }
+
+  fs::path folder_;
+};
+
+std::int64_t count(const ModelFile& model, const std::string& name) {
+  std::int64_t nnz = 0;
+  for (const NamedTensor& tensor : model.tensors) {
+    if (tensor.name != name) continue;
+    for (const float v : tensor.values) nnz += v != 0.0f ? 1 : 0;
+  }
+  return nnz;
+}
+
+TEST_F(FitTest, MeetsATargetAndWritesWhatItSays) {
+  const FitResult result = fit(small());
+  ASSERT_TRUE(result.achieved) << result.why_stopped;
+  EXPECT_GE(result.nnz, 38);
+  EXPECT_LE(result.nnz, 42);
+  EXPECT_EQ(result.numel, 6 * 16 + 16);
+  const ModelFile model = read_safetensors((folder_ / "run" / "model.safetensors").string());
+  ASSERT_EQ(model.tensors.size(), 4U);
+  EXPECT_EQ(count(model, "fc1.weight") + count(model, "fc2.weight"), result.nnz);
+  EXPECT_EQ(count(model, "fc1.weight"), result.layers[0].nnz);
+  EXPECT_TRUE(fs::exists(folder_ / "run" / "result.json"));
+  EXPECT_TRUE(fs::exists(folder_ / "run" / "history.csv"));
+  // The resolved configuration is complete: running it again gives the same bits.
+  FitConfig again = load_config((folder_ / "run" / "config.toml").string());
+  again.run.out = (folder_ / "again").string();
+  fit(again);
+  EXPECT_EQ(bytes(folder_ / "again" / "model.safetensors"), bytes(folder_ / "run" / "model.safetensors"));
+}
+
+TEST_F(FitTest, SaysHowTheTargetWasMet) {
+  FitConfig config = small();
+  FitResult result = fit(config);
+  EXPECT_EQ(result.outcome, Outcome::kCrossed);
+  EXPECT_LT(result.rounds.back().steps, config.train.steps);
+
+  config.search.stop = "converged";
+  config.search.max_rounds = 60;
+  config.sparsity.tolerance = 0.1;
+  config.run.force = true;
+  result = fit(config);
+  ASSERT_TRUE(result.achieved) << result.why_stopped;
+  EXPECT_EQ(result.outcome, Outcome::kConverged);
+  for (const RoundResult& round : result.rounds) EXPECT_EQ(round.steps, config.train.steps);
+}
+
+TEST_F(FitTest, ACrossingEarlyInARoundCanBeLeftOut) {
+  FitConfig config = small();
+  config.search.first_hit_after = 150;
+  const FitResult result = fit(config);
+  for (const RoundResult& round : result.rounds) EXPECT_GT(round.steps, 150);
+}
+
+TEST_F(FitTest, LayerwiseTargetsWithABracketOfItsOwn) {
+  FitConfig config = small();
+  config.model.widths = {6, 16, 8, 1};
+  config.sparsity.target_nnz.reset();
+  config.sparsity.layers = {{"fc1", 40}, {"fc2", 50}};
+  config.sparsity.tolerance = 0.1;
+  config.sparsity.layers_required = 1;
+  config.search.lambda.clear();  // automatic
+  config.search.max_rounds = 40;
+  const FitResult result = fit(config);
+  ASSERT_TRUE(result.achieved) << result.why_stopped;
+  ASSERT_EQ(result.layers.size(), 3U);
+  EXPECT_TRUE(result.layers[0].reached || result.layers[1].reached);
+  EXPECT_EQ(result.layers[2].lambda, 0.0) << "fc3 has no target";
+  EXPECT_EQ(result.layers[2].nnz, 8);
+}
+
+TEST_F(FitTest, FixedTrainsOnceWithTheGivenLambda) {
+  FitConfig config = small();
+  config.sparsity.target_nnz.reset();
+  config.search.method = "fixed";
+  config.search.lambda = {0.0};
+  const FitResult dense = fit(config);
+  EXPECT_TRUE(dense.achieved);
+  EXPECT_EQ(dense.outcome, Outcome::kFixed);
+  EXPECT_EQ(dense.rounds.size(), 1U);
+  EXPECT_EQ(dense.nnz, dense.numel);
+  EXPECT_FALSE(dense.layers[0].kkt_nonzero.has_value()) << "no certificate without a penalty";
+
+  config.search.lambda = {0.02};
+  config.run.force = true;
+  const FitResult sparse = fit(config);
+  EXPECT_LT(sparse.nnz, dense.nnz);
+  EXPECT_GT(sparse.train_loss, dense.train_loss);
+  EXPECT_TRUE(sparse.layers[0].kkt_zero.has_value());
+}
+
+TEST_F(FitTest, AConvergedTrainingIsStationary) {
+  // One linear layer: convex, so many small steps end at the minimiser and the certificate must say so.
+  FitConfig config = small();
+  config.model.widths = {6, 1};
+  config.sparsity.target_nnz.reset();
+  config.search.method = "fixed";
+  config.search.lambda = {0.05};
+  config.train.steps = 5000;
+  const FitResult result = fit(config);
+  ASSERT_TRUE(result.layers[0].kkt_nonzero.has_value());
+  ASSERT_GT(result.nnz, 0);
+  ASSERT_LT(result.nnz, 6);
+  EXPECT_LT(*result.layers[0].kkt_nonzero, 1e-4);
+  EXPECT_EQ(*result.layers[0].kkt_zero, 0.0);
+}
+
+TEST_F(FitTest, ABudgetThatEndsKeepsTheBest) {
+  FitConfig config = small();
+  config.sparsity.tolerance = 0.0;
+  config.search.stop = "converged";
+  config.search.max_rounds = 3;
+  const FitResult result = fit(config);
+  ASSERT_EQ(result.rounds.size(), 3U);
+  EXPECT_EQ(result.outcome, Outcome::kMissed);
+  ASSERT_GE(result.best_round, 1);
+  EXPECT_EQ(result.nnz, result.rounds[static_cast<std::size_t>(result.best_round - 1)].nnz[0]);
+  for (const RoundResult& round : result.rounds) {
+    EXPECT_LE(std::abs(result.nnz - 40), std::abs(round.nnz[0] - 40));
+  }
+  EXPECT_NEAR(result.train_loss, result.rounds[static_cast<std::size_t>(result.best_round - 1)].train_loss, 1e-12);
+}
+
+TEST_F(FitTest, MiniBatchesAndCrossEntropyFromCsv) {
+  const fs::path csv = folder_ / "xor.csv";
+  {
+    std::ofstream file(csv);
+    file << "a,b,class\n";
+    for (int i = 0; i < 200; ++i) {
+      const int a = i % 2;
+      const int b = i / 2 % 2;
+      file << a << "." << i % 7 << "," << b << "." << i % 5 << "," << (a ^ b) << "\n";
+    }
+  }
+  FitConfig config = small();
+  config.data.kind = "csv";
+  config.data.path = csv.string();
+  config.data.train_rows = 0;
+  config.data.train_fraction = 0.75;
+  config.data.shuffle = true;
+  config.model.widths = {2, 16, 2};
+  config.model.activation = "tanh";
+  config.train.loss = "cross-entropy";
+  config.train.batch = 32;
+  config.train.steps = 2000;
+  config.sparsity.target_nnz.reset();
+  config.search.method = "fixed";
+  config.search.lambda = {1e-4};
+  const FitResult result = fit(config);
+  ASSERT_TRUE(result.test_accuracy.has_value());
+  EXPECT_GT(*result.test_accuracy, 0.95);
+}
+
+TEST_F(FitTest, ADivergenceIsAFailedProbeNotSparsity) {
+  FitConfig config = small();
+  config.train.learning_rate = 900.0;
+  config.search.max_rounds = 4;
+  const FitResult result = fit(config);
+  EXPECT_FALSE(result.achieved);
+  for (const RoundResult& round : result.rounds) {
+    EXPECT_TRUE(round.diverged);
+    EXPECT_LT(round.steps, config.train.steps);
+    EXPECT_TRUE(std::isnan(round.train_loss));
+  }
+  EXPECT_EQ(result.best_round, 0);
+}
+
+TEST_F(FitTest, StartsFromGivenWeights) {
+  FitConfig config = small();
+  config.sparsity.target_nnz.reset();
+  config.search.method = "fixed";
+  config.search.lambda = {0.0};
+  config.train.steps = 1;
+  config.train.learning_rate = 1e-30;
+  fit(config);
+  config.run.init = (folder_ / "run" / "model.safetensors").string();
+  config.run.out = (folder_ / "second").string();
+  config.run.seed = 999;
+  fit(config);
+  EXPECT_EQ(bytes(folder_ / "run" / "model.safetensors"), bytes(folder_ / "second" / "model.safetensors"));
+
+  ModelFile model = read_safetensors(config.run.init);
+  const std::string file = (folder_ / "w.safetensors").string();
+  config.run.init = file;
+  config.run.out = (folder_ / "third").string();
+  const std::size_t before = entries();
+  ModelFile changed = model;
+  changed.tensors.pop_back();
+  write_safetensors(file, changed);
+  EXPECT_NE(message(config).find("lacks the tensor fc2.bias"), std::string::npos) << message(config);
+  changed = model;
+  changed.tensors.push_back({"fc9.weight", {1}, {0.0f}});
+  write_safetensors(file, changed);
+  EXPECT_NE(message(config).find("fc9.weight"), std::string::npos) << message(config);
+  changed = model;
+  changed.tensors[0].shape = {6, 16};
+  write_safetensors(file, changed);
+  EXPECT_NE(message(config).find("[16, 6]"), std::string::npos) << message(config);
+  changed = model;
+  changed.tensors[0].values[3] = NAN;
+  write_safetensors(file, changed);
+  EXPECT_NE(message(config).find("non-finite"), std::string::npos) << message(config);
+  EXPECT_EQ(entries(), before + 1) << "only the weights file itself";
+}
+
+TEST_F(FitTest, RefusesWhatCannotBe) {
+  const auto refused = [&](auto change) {
+    FitConfig config = small();
+    change(config);
+    const std::string text = message(config);
+    EXPECT_EQ(entries(), 0U) << text;
+    return text;
+  };
+  EXPECT_NE(refused([](FitConfig& c) { c.model.widths = {5, 16, 1}; }).find("model.widths"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.model.widths = {6, 16, 2}; }).find("model.widths"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.sparsity.target_nnz = 113; }).find("112"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.train.loss = "cross-entropy"; }).find("class labels"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.train.batch = 201; }).find("train.batch"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.sparsity.penalise = {"conv*"}; }).find("conv*"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.run.device = "cuda"; }).find("cuda"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.data.train_rows = 2000; }).find("2000"), std::string::npos);
+  const auto layer = [](FitConfig& c, const std::string& name, std::int64_t target) {
+    c.sparsity.target_nnz.reset();
+    c.sparsity.layers = {{name, target}};
+  };
+  EXPECT_NE(refused([&](FitConfig& c) { layer(c, "fc7", 3); }).find("fc7"), std::string::npos);
+  EXPECT_NE(refused([&](FitConfig& c) { layer(c, "fc2", 17); }).find("fc2"), std::string::npos);
+}
+
+TEST_F(FitTest, ACancelledRunKeepsWhatItHas) {
+  struct Stop : FitObserver {
+    int asked = 0;
+    bool cancelled() override { return ++asked > 1; }
+  } observer;
+  FitConfig config = small();
+  config.train.steps = 200000;
+  config.search.stop = "converged";
+  const FitResult result = fit(config, &observer);
+  EXPECT_FALSE(result.achieved);
+  EXPECT_EQ(result.outcome, Outcome::kMissed);
+  EXPECT_NE(result.why_stopped.find("cancelled"), std::string::npos);
+  EXPECT_TRUE(fs::exists(folder_ / "run" / "model.safetensors"));
+  EXPECT_LT(result.steps_total, 200000);
+}
+
+}  // namespace
+}  // namespace cuthresh

@@ -1,0 +1,105 @@
+#include "fit_command.hpp"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+#include "app.hpp"
+#include "cuthresh/config.hpp"
+#include "cuthresh/error.hpp"
+#include "cuthresh/fit.hpp"
+#include "progress.hpp"
+#include "signals.hpp"
+#include "summary.hpp"
+#include "terminal.hpp"
+
+namespace cuthresh::command {
+namespace {
+
+/// The file's values, then --set, then the options of their own name.
+FitConfig configuration(const FitArguments& arguments) {
+  FitConfig config = load_config(arguments.config, arguments.overrides);
+  if (arguments.out) config.run.out = *arguments.out;
+  if (arguments.device) config.run.device = *arguments.device;
+  if (arguments.engine) config.run.engine = *arguments.engine;
+  if (arguments.threads) config.run.threads = *arguments.threads;
+  if (arguments.init) {
+    config.run.init =
+        arguments.init->empty() ? "" : std::filesystem::absolute(*arguments.init).string();
+  }
+  if (arguments.force) config.run.force = true;
+  try {
+    validate(config);
+  } catch (const InputError& error) {
+    // load_config has checked the rest, so the key is one of those above: name it as the user wrote
+    // it.
+    ErrorInfo info = error.info();
+    if (info.where.starts_with("run.")) info.where.replace(0, 4, "--");
+    throw InputError(info);
+  }
+  return config;
+}
+
+std::string read_result(const std::string& folder) {
+  const std::string path = (std::filesystem::path(folder) / "result.json").string();
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file || text.str().empty()) throw std::runtime_error("cannot read back " + path);
+  return text.str();
+}
+
+}  // namespace
+
+const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
+  CLI::App* fit =
+      app.add_subcommand("fit", "Train a network to the sparsity that a configuration prescribes");
+  fit->add_option("CONFIG", arguments.config, "TOML configuration (keys: docs/config.md)")
+      ->type_name("FILE")
+      ->required();
+  fit->add_option("--set", arguments.overrides,
+                  "Replace a value: section.key=value, in TOML or a bare word; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("SECTION.KEY=VALUE");
+  fit->add_option("--out", arguments.out, "Run folder (run.out)")->type_name("FOLDER");
+  fit->add_option("--device", arguments.device, "auto, cpu or cuda (run.device)")
+      ->type_name("NAME");
+  fit->add_option("--threads", arguments.threads,
+                  "Threads on the CPU, 0 for one a core (run.threads)")
+      ->type_name("N");
+  fit->add_option("--init", arguments.init, "Initial weights, a safetensors file (run.init)")
+      ->type_name("FILE");
+  fit->add_option("--engine", arguments.engine,
+                  "Matrix products: auto, onednn or reference (run.engine)")
+      ->type_name("NAME");
+  fit->add_flag("--force", arguments.force, "Replace an existing run folder");
+  fit->add_flag("--quiet", arguments.quiet, "No progress, only the result");
+  fit->add_flag("--json", arguments.json, "Print result.json instead of the table");
+  fit->footer(
+      "Examples:\n"
+      "  cuthresh fit examples/mackey_glass_single.toml\n"
+      "  cuthresh fit mg.toml --set sparsity.target_nnz=500 --set model.activation=tanh\n"
+      "  cuthresh fit mg.toml --set sparsity.layers.fc1=650 --out runs/b --force --json\n"
+      "\n"
+      "Ctrl-C ends the search and keeps the best network (exit status 3); a second one ends at "
+      "once.");
+  return fit;
+}
+
+int run_fit(const FitArguments& arguments) {
+  const FitConfig config = configuration(arguments);
+  const Style style = detect_style();
+  Reporter::Mode mode = stderr_is_terminal() ? Reporter::Mode::kTerminal : Reporter::Mode::kPlain;
+  if (arguments.quiet) mode = Reporter::Mode::kQuiet;
+
+  const InterruptGuard guard;
+  Reporter reporter(mode, style, config.search.max_rounds);
+  const FitResult result = fit(config, &reporter);
+  reporter.clear();
+  print(arguments.json ? read_result(result.folder) : summary(result, config, style));
+  return result.achieved ? kReached : kMissed;
+}
+
+}  // namespace cuthresh::command

@@ -1,0 +1,71 @@
+#include "inspect_command.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+
+#include "app.hpp"
+#include "terminal.hpp"
+
+namespace cuthresh::command {
+namespace {
+
+constexpr std::size_t kBarCells = 20;
+
+void add_row(Table& table, std::string name, std::string shape, std::int64_t numel,
+             std::int64_t nnz, const Style& style) {
+  const double share =
+      numel > 0 ? static_cast<double>(nnz) / static_cast<double>(numel) : std::nan("");
+  table.row({std::move(name), std::move(shape), grouped(numel), grouped(nnz), percent(share),
+             bar(share, kBarCells, style)});
+}
+
+}  // namespace
+
+const CLI::App* add_inspect(CLI::App& app, InspectArguments& arguments) {
+  CLI::App* inspect =
+      app.add_subcommand("inspect", "Show the tensors of a model file and how sparse they are");
+  inspect->add_option("MODEL", arguments.model, "A safetensors file")
+      ->type_name("FILE")
+      ->required();
+  inspect->footer("Example:\n  cuthresh inspect runs/mackey_glass_single/model.safetensors");
+  return inspect;
+}
+
+std::string inspection(const ModelFile& model, const Style& style) {
+  using Align = Table::Align;
+  Table table(
+      {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kLeft});
+  table.row({"tensor", "shape", "numel", "nnz", "share", ""});
+  std::int64_t numel = 0;
+  std::int64_t nnz = 0;
+  std::string warnings;
+  for (const NamedTensor& tensor : model.tensors) {
+    const auto count = static_cast<std::int64_t>(tensor.values.size());
+    // Unequal to zero, as everywhere: −0 is zero, NaN is not.
+    const auto nonzero = static_cast<std::int64_t>(std::count_if(
+        tensor.values.begin(), tensor.values.end(), [](float v) { return !(v == 0.0f); }));
+    const auto broken = static_cast<std::int64_t>(std::count_if(
+        tensor.values.begin(), tensor.values.end(), [](float v) { return !std::isfinite(v); }));
+    const std::string name = printable(tensor.name);
+    if (broken > 0) {
+      warnings += fmt::format("{}: {} of {} values not finite (NaN or infinity)\n", name,
+                              grouped(broken), grouped(count));
+    }
+    add_row(table, name, fmt::format("[{}]", fmt::join(tensor.shape, ", ")), count, nonzero, style);
+    numel += count;
+    nnz += nonzero;
+  }
+  add_row(table, "total", "", numel, nnz, style);
+  return table.text() + (warnings.empty() ? "" : "\n" + warnings);
+}
+
+int run_inspect(const InspectArguments& arguments) {
+  print(inspection(read_safetensors(arguments.model), detect_style()));
+  return kReached;
+}
+
+}  // namespace cuthresh::command

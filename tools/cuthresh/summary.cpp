@@ -1,0 +1,103 @@
+#include "summary.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace cuthresh::command {
+namespace {
+
+using Align = Table::Align;
+
+std::string how(const FitResult& result) {
+  switch (result.outcome) {
+    case Outcome::kCrossed:
+      return "target met by crossing: stopped at the first hit, not stationary";
+    case Outcome::kConverged:
+      return "target met at the end of a full training";
+    case Outcome::kMissed:
+      return "target missed: this is the best network tried";
+    case Outcome::kFixed:
+      if (!result.target_nnz) return "trained at the given lambda, no target to meet";
+      return result.achieved ? "target met at the given lambda"
+                             : "target missed at the given lambda";
+  }
+  return "";
+}
+
+std::string target(const FitResult& result, const FitConfig& config) {
+  if (!result.target_nnz) return "none";
+  std::string text =
+      fmt::format("{} of {} weights nonzero, tolerance {}", grouped(*result.target_nnz),
+                  grouped(result.numel), percent(config.sparsity.tolerance));
+  const auto layers = static_cast<std::int64_t>(config.sparsity.layers.size());
+  if (layers > 0) {
+    const std::int64_t required =
+        config.sparsity.layers_required > 0 ? config.sparsity.layers_required : layers;
+    text += fmt::format(" per layer, {} of {} layers", required, layers);
+  }
+  return text;
+}
+
+std::string lambdas(const FitResult& result) {
+  std::vector<double> values;
+  for (const LayerResult& layer : result.layers) {
+    if (std::find(values.begin(), values.end(), layer.lambda) == values.end())
+      values.push_back(layer.lambda);
+  }
+  return lambda_range(values);
+}
+
+std::string losses(const FitResult& result) {
+  std::string text = fmt::format("{} train", loss_text(result.train_loss));
+  if (!std::isnan(result.test_loss)) text += fmt::format(", {} test", loss_text(result.test_loss));
+  if (result.test_accuracy)
+    text += fmt::format(", test accuracy {}", percent(*result.test_accuracy));
+  return text;
+}
+
+std::string residual(const std::optional<double>& value) {
+  return value ? fmt::format("{:.2e}", *value) : "-";
+}
+
+std::string layer_table(const FitResult& result, const Style& style) {
+  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight,
+               Align::kRight, Align::kRight, Align::kLeft});
+  table.row({"layer", "weights", "nnz", "target", style.unicode ? "λ" : "lambda",
+             style.unicode ? "kkt w≠0" : "kkt w!=0", "kkt w=0", "met"});
+  for (const LayerResult& layer : result.layers) {
+    const bool judged = layer.target_nnz.has_value();
+    table.row({printable(layer.name), grouped(layer.numel), grouped(layer.nnz),
+               judged ? grouped(*layer.target_nnz) : "-", lambda_text(layer.lambda),
+               residual(layer.kkt_nonzero), residual(layer.kkt_zero),
+               judged ? (layer.reached ? "yes" : "no") : "-"});
+  }
+  return table.text();
+}
+
+}  // namespace
+
+std::string summary(const FitResult& result, const FitConfig& config, const Style& style) {
+  Table facts({Align::kLeft, Align::kLeft});
+  facts.row({"target", target(result, config)});
+  facts.row({"reached", fmt::format("{} nonzero ({} zeros); {}", grouped(result.nnz),
+                                    percent(1.0 - static_cast<double>(result.nnz) /
+                                                      static_cast<double>(result.numel)),
+                                    how(result))});
+  facts.row({style.unicode ? "λ" : "lambda", lambdas(result)});
+  facts.row({"loss", losses(result)});
+  const auto rounds = static_cast<std::int64_t>(result.rounds.size());
+  facts.row({"effort",
+             fmt::format("{} {}, {} steps, {}", grouped(rounds), rounds == 1 ? "round" : "rounds",
+                         grouped(result.steps_total), duration(result.seconds))});
+  if (!result.device.empty()) facts.row({"device", printable(result.device)});
+  if (!result.why_stopped.empty()) facts.row({"ended", printable(result.why_stopped)});
+  facts.row({"files", printable(result.folder) +
+                          "/: model.safetensors result.json history.csv config.toml"});
+  return facts.text() + "\n" + layer_table(result, style) +
+         "kkt: largest violation of the stationarity conditions, relative to the layer's " +
+         (style.unicode ? "λ" : "lambda") + "; 0 is a stationary point.\n";
+}
+
+}  // namespace cuthresh::command
