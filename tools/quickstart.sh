@@ -31,7 +31,7 @@ begin=$SECONDS
 printf 'quickstart: packages ... %d s\n' "$((SECONDS - begin))"
 phase configure cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
   -DCUTHRESH_BUILD_TESTS=OFF -DCUTHRESH_BUILD_BENCH=OFF
-phase build cmake --build "$build" --target cuthresh_tool --parallel "$(nproc)"
+phase build cmake --build "$build" --target cuthresh_command --parallel "$(nproc)"
 
 echo "quickstart: cuthresh fit examples/mackey_glass_single.toml --force${*:+ $*}"
 begin=$SECONDS

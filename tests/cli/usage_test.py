@@ -2,9 +2,10 @@
 
 import math
 import os
+import subprocess
 import unittest
 
-from support import SOURCE, CommandTest, main, safetensors
+from support import COMMAND, SOURCE, CommandTest, main, safetensors
 
 
 class Usage(CommandTest):
@@ -72,10 +73,6 @@ class Inspect(CommandTest):
 
     def test_full_disk(self):
         self.write("m.safetensors", safetensors({"w": ([2], [1.0, 0.0])}))
-        import subprocess
-
-        from support import COMMAND
-
         with open("/dev/full", "w") as full:
             result = subprocess.run([COMMAND, "inspect", self.path("m.safetensors")], stdout=full,
                                     stderr=subprocess.PIPE, encoding="utf-8")
@@ -93,8 +90,7 @@ class Data(CommandTest):
         self.assertEqual(len(lines), 1385)
         label, *inputs = lines[0].split()
         self.assertEqual([pair.split(":")[0] for pair in inputs], ["1", "2", "3", "4", "5", "6"])
-        # The published file's first row begins with this label and the history value 0.9 before time 0 gives
-        # its last input.
+        # The last input of the first row is x(-17), which the recipe sets to 0.9, scaled.
         self.assertTrue(0.2 < float(label) < 1.4)
         self.assertAlmostEqual(float(inputs[5].split(":")[1]), (0.9 - 0.867189) / 0.449553, delta=3e-6)
         self.assertEqual(os.listdir(self.folder), ["mg.libsvm"])

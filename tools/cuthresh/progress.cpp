@@ -53,6 +53,7 @@ void Reporter::progress(const Progress& progress) {
 }
 
 void Reporter::round_ended(const RoundResult& round) {
+  clear();  // the live line is of a round that is over
   log(round_line(round, max_rounds_, style_));
 }
 

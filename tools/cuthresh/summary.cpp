@@ -29,8 +29,8 @@ std::string how(const FitResult& result) {
 std::string target(const FitResult& result, const FitConfig& config) {
   if (!result.target_nnz) return "none";
   std::string text =
-      fmt::format("{} of {} weights nonzero, tolerance {}", grouped(*result.target_nnz),
-                  grouped(result.numel), percent(config.sparsity.tolerance));
+      fmt::format("{} of {} weights nonzero, tolerance {:.3g} %", grouped(*result.target_nnz),
+                  grouped(result.numel), 100.0 * config.sparsity.tolerance);
   const auto layers = static_cast<std::int64_t>(config.sparsity.layers.size());
   if (layers > 0) {
     const std::int64_t required =

@@ -1,0 +1,118 @@
+// cuthresh-peer-bench: our side of tools/peers/compare.py. One JSON line on standard output for
+// each line on standard input; the protocol is in tools/peers/README.md.
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "bench/peer/case.hpp"
+#include "core/registry.hpp"
+#include "cuthresh/error.hpp"
+
+namespace cuthresh::peer {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using MakeCase = std::unique_ptr<Case> (*)(Backend&, const ModelFile&);
+
+const std::map<std::string, MakeCase> kCases = {{"mackey_glass_step", make_training_case},
+                                                {"prox_step_25k", make_small_prox_case},
+                                                {"prox_step_25m", make_large_prox_case}};
+
+class Server {
+ public:
+  Server(Backend& backend, const ModelFile& state) : backend_(backend), state_(state) {}
+
+  /// The answer to one request, `CASE` or `check CASE`.
+  Json answer(const std::string& request) {
+    std::istringstream words(request);
+    std::string name, rest;
+    words >> name;
+    const bool check = name == "check";
+    if (check) words >> name;
+    const auto found = kCases.find(name);
+    if (found == kCases.end() || words >> rest) return unknown(request);
+    if (name != name_) {
+      case_.reset();  // one at a time: the large case holds 300 MB
+      case_ = found->second(backend_, state_);
+      name_ = name;
+    }
+    if (check) {
+      const Outcome outcome = case_->check();
+      return {{"case", name}, {"nnz", outcome.nnz}, {"loss", outcome.loss}};
+    }
+    const Timing timing = case_->time();
+    return {{"case", name},
+            {"min_ms", timing.min_ms},
+            {"median_ms", timing.median_ms},
+            {"samples", timing.samples}};
+  }
+
+ private:
+  static Json unknown(const std::string& request) {
+    std::string names;
+    for (const auto& [name, make] : kCases) names += (names.empty() ? "" : ", ") + name;
+    return {{"error", "unknown request '" + request +
+                          "'; expected CASE or check CASE with CASE of " + names}};
+  }
+
+  Backend& backend_;
+  const ModelFile& state_;
+  std::string name_;
+  std::unique_ptr<Case> case_;
+};
+
+void say(const Json& json) {
+  // A request may hold bytes that are no UTF-8; they must not keep the answer from being written.
+  std::cout << json.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
+
+void serve(const std::string& path, std::int64_t threads) {
+  const ModelFile state = read_safetensors(path);
+  const ChosenBackend chosen = make_backend({"cpu", "auto", threads});
+  say({{"ready", true},
+       {"what", "cuthresh " CTH_VERSION ", " + chosen.backend->description()},
+       {"threads", threads}});
+  Server server(*chosen.backend, state);
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    try {
+      say(server.answer(line));
+    } catch (const std::exception& error) {
+      say({{"error", error.what()}});
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cuthresh::peer
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Times steps of cuthresh for tools/peers/compare.py (protocol: tools/peers/README.md)");
+  std::string state;
+  bool serve = false;  // there is no other way to run it yet
+  std::int64_t threads = 0;
+  app.add_flag("--serve", serve, "answer requests on standard input")->required();
+  app.add_option("--threads", threads, "threads to take")->required()->check(CLI::Range(1, 1024));
+  app.add_option("--state", state, "safetensors file with data, weights and gradients")->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  try {
+    cuthresh::peer::serve(state, threads);
+    return 0;
+  } catch (const cuthresh::InputError& error) {
+    std::cerr << "cuthresh-peer-bench: " << error.what() << '\n';
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "cuthresh-peer-bench: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,114 @@
+"""Speaks the protocol of tools/peers/README.md with the benchmark: protocol_test.py PROGRAM SOURCE_DIR.
+
+The state is made so that every answer of `check` is known beforehand.
+"""
+
+import array
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM, SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+sys.path.insert(0, os.path.join(SOURCE, "tools", "peers"))
+import safetensors  # noqa: E402
+from state import WIDTHS  # noqa: E402
+
+ROWS, STEPS, RATE, LAMBDA = 1000, 200, 0.1, 1e-4
+SEED = 7
+
+
+def flat(count, value=0.0):
+    return array.array("f", [value]) * count
+
+
+def make_state():
+    """Inputs and targets by chance, all weights and biases 0."""
+    rng = random.Random(SEED)
+    tensors = {"x": ((ROWS, 6), array.array("f", (rng.uniform(-1, 1) for _ in range(6 * ROWS)))),
+               "y": ((ROWS, 1), array.array("f", (rng.uniform(0.5, 1.5) for _ in range(ROWS))))}
+    for j, (fan_in, fan_out) in enumerate(zip(WIDTHS[:-1], WIDTHS[1:]), 1):
+        tensors[f"fc{j}.weight"] = ((fan_out, fan_in), flat(fan_in * fan_out))
+        tensors[f"fc{j}.bias"] = ((fan_out,), flat(fan_out))
+        tensors[f"g.fc{j}.weight"] = ((fan_out, fan_in), flat(fan_in * fan_out))
+    return tensors
+
+
+def talk(state, requests):
+    """The greeting and an answer for each request."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "state.safetensors")
+        safetensors.write(path, state)
+        done = subprocess.run([PROGRAM, "--serve", "--threads", "1", "--state", path], text=True, timeout=100,
+                              input="".join(request + "\n" for request in requests), capture_output=True)
+    if done.returncode != 0:
+        raise AssertionError(f"status {done.returncode}: {done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+class ProtocolTest(unittest.TestCase):
+    def test_greeting_errors_and_times(self):
+        state = make_state()
+        state["fc2.weight"][1][:] = flat(128 * 128, 0.5)
+        hello, unknown, trailing, timed = talk(state, ["check nothing", "prox_step_25k now", "", "prox_step_25k"])
+        self.assertEqual((hello["ready"], hello["threads"]), (True, 1))
+        self.assertRegex(hello["what"], r"^cuthresh \d+\.\d+\.\d+, ")
+        self.assertIn("check nothing", unknown["error"])
+        self.assertIn("prox_step_25k now", trailing["error"])
+        self.assertEqual(timed["case"], "prox_step_25k")
+        self.assertGreaterEqual(timed["samples"], 7)
+        self.assertTrue(0 < timed["min_ms"] <= timed["median_ms"])
+
+    def test_fused_step_by_hand(self):
+        # fc2 shrinks by 200·α·λ = 0.002; of fc3 the first 100 entries are 0.001 and so end at zero, the rest grows by
+        # 200·(α·0.001 − α·λ) = 0.018 from 0.25; fc1 and fc4 are pulled by less than λ and stay at zero.
+        state = make_state()
+        state["fc2.weight"][1][:] = flat(128 * 128, 0.5)
+        state["fc3.weight"][1][:] = flat(100, 0.001) + flat(64 * 128 - 100, 0.25)
+        state["g.fc3.weight"][1][:] = flat(100) + flat(64 * 128 - 100, -0.001)
+        state["g.fc1.weight"][1][:] = flat(6 * 128, 0.9e-4)
+        _, answer = talk(state, ["check prox_step_25k"])
+        grown = 64 * 128 - 100
+        self.assertEqual((answer["case"], answer["nnz"]), ("prox_step_25k", 128 * 128 + grown))
+        self.assertAlmostEqual(answer["loss"], (128 * 128 * 0.498 + grown * 0.268) / 25408,
+                               delta=400 * 2**-26)  # two roundings a step, below 0.5
+
+    def test_training_by_hand(self):
+        # With all weights at zero only the last bias moves: b ← b − 2α(b − mean(y)), so b = mean(y)·(1 − 0.8^200).
+        state = make_state()
+        y = state["y"][1]
+        mean = sum(y) / ROWS
+        bias = mean * (1 - (1 - 2 * RATE)**STEPS)
+        loss = sum((v - bias)**2 for v in y) / ROWS
+        _, answer = talk(state, ["check mackey_glass_step"])
+        self.assertEqual((answer["case"], answer["nnz"]), ("mackey_glass_step", 0))
+        self.assertAlmostEqual(answer["loss"], loss, delta=1e-6 * loss)
+
+    def test_bad_state_is_named(self):
+        state = make_state()
+        del state["g.fc2.weight"]
+        state["fc3.bias"] = ((63,), flat(63))
+        answers = talk(state, ["prox_step_25k", "mackey_glass_step"])[1:]
+        self.assertIn("no tensor 'g.fc2.weight'", answers[0]["error"])
+        self.assertIn("no tensor 'fc3.bias' of shape [64]", answers[1]["error"])
+
+    def test_non_finite_values_are_no_time(self):
+        state = make_state()
+        state["x"][1][0] = float("nan")
+        state["fc1.weight"][1][0] = 1.0
+        state["g.fc1.weight"][1][5] = float("inf")
+        for answer in talk(state, ["mackey_glass_step", "check mackey_glass_step", "prox_step_25k"])[1:]:
+            self.assertIn("non-finite", answer["error"])
+
+    def test_bad_arguments(self):
+        for options in ([], ["--serve", "--threads", "0", "--state", "x"], ["--serve", "--threads", "1", "--state", "/no/file"]):
+            done = subprocess.run([PROGRAM] + options, capture_output=True, text=True, timeout=100)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), options)
+            self.assertNotEqual(done.stderr, "")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

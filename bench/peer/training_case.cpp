@@ -1,0 +1,95 @@
+#include <limits>
+#include <optional>
+
+#include "bench/peer/case.hpp"
+#include "nn/network.hpp"
+#include "train/trainer.hpp"
+
+namespace cuthresh::peer {
+namespace {
+
+constexpr std::int64_t kRows = 1000;
+constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
+
+/// The trainer's own loop is what is timed: its watch, called after each step's status was read,
+/// takes the clock. So a timed step is a training's step, whatever that comes to be. Training just
+/// goes on from sample to sample.
+class TrainingCase final : public Case {
+ public:
+  TrainingCase(Backend& backend, const ModelFile& state)
+      : network_(backend, {kWidths}, train::Trainer::rows_needed(kRows, 0)),
+        trainer_(backend, network_, data(state), settings(), upload_parameters(backend, state)),
+        lambda_(kWidths.size() - 1, kLambda) {}
+
+  Timing time() override {
+    Stopwatch watch;
+    std::int64_t last = 0;
+    std::int64_t taken = 0;
+    watch.start();
+    const auto look = [&](std::int64_t step, const StepStatus&, std::optional<double>) {
+      taken = step;
+      if (step - last < watch.steps()) return false;
+      watch.lap(step - last);
+      last = step;
+      if (watch.enough()) return true;
+      watch.start();
+      return false;
+    };
+    require_all_steps(trainer_.run(lambda_, never(), kForever, look), taken);
+    return watch.timing();
+  }
+
+  Outcome check() override {
+    const auto look = [](std::int64_t, const StepStatus&, std::optional<double>) { return false; };
+    const StepStatus status = trainer_.run(lambda_, {}, kCheckSteps, look);
+    require_all_steps(status, kCheckSteps);
+    return {status.total, trainer_.evaluate_train().loss};
+  }
+
+ private:
+  static DataSplit data(const ModelFile& state) {
+    const std::int64_t in = kWidths.front();
+    const std::int64_t out = kWidths.back();
+    DataSplit split;
+    split.train = {
+        kRows, in, out, values_of(state, "x", {kRows, in}), values_of(state, "y", {kRows, out}),
+        "x, y"};
+    return split;
+  }
+
+  /// Full batch; the loss's value is wanted at the very first step only, which is part of the
+  /// warm-up.
+  static train::TrainerSettings settings() {
+    return {.loss = train::LossKind::kMse,
+            .learning_rate = kLearningRate,
+            .batch = 0,
+            .sample_every = kForever,
+            .seed = 0};
+  }
+
+  /// Sets the initial values; returns each parameter's group, one a weight and none for biases.
+  std::vector<std::int32_t> upload_parameters(Backend& backend, const ModelFile& state) {
+    nn::Parameters& parameters = network_.parameters();
+    std::vector<std::int32_t> groups;
+    std::int32_t weights = 0;
+    for (std::size_t i = 0; i < parameters.list().size(); ++i) {
+      const nn::Parameter& p = parameters.list()[i];
+      const std::vector<float>& values = values_of(state, p.name, p.shape);
+      backend.upload(parameters.initial(i), values.data(), values.size() * sizeof(float));
+      groups.push_back(p.is_bias ? -1 : weights++);
+    }
+    return groups;
+  }
+
+  nn::Network network_;
+  train::Trainer trainer_;
+  std::vector<float> lambda_;
+};
+
+}  // namespace
+
+std::unique_ptr<Case> make_training_case(Backend& backend, const ModelFile& state) {
+  return std::make_unique<TrainingCase>(backend, state);
+}
+
+}  // namespace cuthresh::peer
