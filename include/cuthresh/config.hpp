@@ -13,50 +13,53 @@ namespace cuthresh {
 /// [data]: what is learnt from.
 struct DataConfig {
   std::string kind = "mackey-glass";  ///< "mackey-glass" | "libsvm" | "csv"
-  std::string path;                   ///< file for "libsvm" and "csv"; relative to the configuration file
-  std::string test_path;              ///< a second file that is the test set; then no split is made
+  std::string path;       ///< file for "libsvm" and "csv"; relative to the configuration file
+  std::string test_path;  ///< a second file that is the test set; then no split is made
   std::vector<std::string> target_columns;  ///< "csv": columns to learn; empty: the last
-  std::int64_t train_rows = 0;        ///< > 0: so many rows train, the others test
-  double train_fraction = 0.0;        ///< in (0, 1]: this share trains; 0: not given
-  bool shuffle = false;               ///< draw the rows of the split by run.seed
+  std::int64_t train_rows = 0;              ///< > 0: so many rows train, the others test
+  double train_fraction = 0.0;              ///< in (0, 1]: this share trains; 0: not given
+  bool shuffle = false;                     ///< draw the rows of the split by run.seed
 };
 
 /// [model]: the network.
 struct ModelConfig {
   std::string kind = "mlp";
-  std::vector<std::int64_t> widths;   ///< inputs, hidden widths, outputs; at least two, each ≥ 1
-  std::string activation = "relu";    ///< identity | relu | leaky-relu | tanh | sigmoid | gelu | silu
-  double leaky_slope = 0.01;          ///< slope of leaky-relu below zero, in [0, 1)
-  std::string init = "pytorch";       ///< pytorch | he | glorot
+  std::vector<std::int64_t> widths;  ///< inputs, hidden widths, outputs; at least two, each ≥ 1
+  std::string activation = "relu";  ///< identity | relu | leaky-relu | tanh | sigmoid | gelu | silu
+  double leaky_slope = 0.01;        ///< slope of leaky-relu below zero, in [0, 1)
+  std::string init = "pytorch";     ///< pytorch | he | glorot
 };
 
 /// [train]: one training (Algorithm 3).
 struct TrainConfig {
-  std::string loss = "mse";           ///< mse | cross-entropy
-  double learning_rate = 0.1;         ///< α > 0
-  std::int64_t steps = 0;             ///< steps a round, ≥ 1
-  std::int64_t batch = 0;             ///< 0: full batch ("full"); else rows a step, ≥ 1
-  std::int64_t eval_every = 0;        ///< steps between samples in history.csv; 0: steps/50
+  std::string loss = "mse";     ///< mse | cross-entropy
+  double learning_rate = 0.1;   ///< α > 0
+  std::int64_t steps = 0;       ///< steps a round, ≥ 1
+  std::int64_t batch = 0;       ///< 0: full batch ("full"); else rows a step, ≥ 1
+  std::int64_t eval_every = 0;  ///< steps between samples in history.csv; 0: steps/50
 };
 
-/// [sparsity]: what is prescribed. Exactly one of target_nnz, target_sparsity and layers, except with
-/// search.method = "fixed", where none is needed.
+/// [sparsity]: what is prescribed. Exactly one of target_nnz, target_sparsity and layers, except
+/// with search.method = "fixed", where none is needed.
 struct SparsityConfig {
-  std::optional<std::int64_t> target_nnz;      ///< nonzero weights in all, ≥ 0
-  std::optional<double> target_sparsity;       ///< share of zeros among the penalised weights, in [0, 1]
-  std::map<std::string, std::int64_t> layers;  ///< nonzero weights by layer name ("fc1"); Algorithm 2
-  double tolerance = 0.001;                    ///< ρ in [0, 1): met when |nnz − target| ≤ ρ·target
-  std::int64_t layers_required = 0;            ///< Algorithm 2: layers that must meet theirs; 0: all
-  std::vector<std::string> penalise = {"*.weight"};  ///< name patterns (* and ?) of penalised parameters
+  std::optional<std::int64_t> target_nnz;  ///< nonzero weights in all, ≥ 0
+  std::optional<double> target_sparsity;  ///< share of zeros among the penalised weights, in [0, 1]
+  std::map<std::string, std::int64_t>
+      layers;                        ///< nonzero weights by layer name ("fc1"); Algorithm 2
+  double tolerance = 0.001;          ///< ρ in [0, 1): met when |nnz − target| ≤ ρ·target
+  std::int64_t layers_required = 0;  ///< Algorithm 2: layers that must meet theirs; 0: all
+  std::vector<std::string> penalise = {
+      "*.weight"};  ///< name patterns (* and ?) of penalised parameters
 };
 
 /// [search]: how λ is found (Algorithms 1 and 2).
 struct SearchConfig {
   std::string method = "gradient-median";  ///< gradient-median | log-midpoint | fixed
   std::string stop = "first-hit";          ///< first-hit | converged
-  std::vector<double> lambda;              ///< two numbers: the bracket; one: λ with "fixed"; none: automatic
-  std::int64_t max_rounds = 100;           ///< budget of trainings, ≥ 1
-  std::int64_t first_hit_after = 0;        ///< "first-hit": steps of a round in which a crossing does not count
+  std::vector<double> lambda;  ///< two numbers: the bracket; one: λ with "fixed"; none: automatic
+  std::int64_t max_rounds = 100;  ///< budget of trainings, ≥ 1
+  std::int64_t first_hit_after =
+      0;  ///< "first-hit": steps of a round in which a crossing does not count
 };
 
 /// [run]: the run itself.
@@ -66,8 +69,8 @@ struct RunConfig {
   std::string device = "auto";        ///< auto | cpu | cuda
   std::string engine = "auto";        ///< CPU matrix products: auto | onednn | reference
   std::int64_t threads = 0;           ///< 0: one a core
-  std::string init;                   ///< safetensors file with the initial weights; empty: from the seed
-  bool force = false;                 ///< replace an existing run folder
+  std::string init;    ///< safetensors file with the initial weights; empty: from the seed
+  bool force = false;  ///< replace an existing run folder
 };
 
 struct FitConfig {
@@ -79,20 +82,23 @@ struct FitConfig {
   RunConfig run;
 };
 
-/// Reads a TOML configuration and applies `overrides` ("section.key=value", the value in TOML syntax; a bare
-/// word is taken as a string). Relative paths in [data] and run.init are resolved against the file's folder
-/// unless they come from an override. Every value is checked against its type and range; an unknown key is
-/// an error that names the nearest known one. Throws InputError.
-CTH_API FitConfig load_config(const std::string& path, const std::vector<std::string>& overrides = {});
+/// Reads a TOML configuration and applies `overrides` ("section.key=value", the value in TOML
+/// syntax; a bare word is taken as a string). Relative paths in [data] and run.init are resolved
+/// against the file's folder unless they come from an override. Every value is checked against its
+/// type and range; an unknown key is an error that names the nearest known one. Throws InputError.
+CTH_API FitConfig load_config(const std::string& path,
+                              const std::vector<std::string>& overrides = {});
 
 /// The same from text; `name` stands for the file in messages and `folder` for its place.
-CTH_API FitConfig parse_config(const std::string& text, const std::string& name, const std::string& folder,
+CTH_API FitConfig parse_config(const std::string& text, const std::string& name,
+                               const std::string& folder,
                                const std::vector<std::string>& overrides = {});
 
 /// The configuration with every key written out; parse_config reads it back to the same values.
 CTH_API std::string to_toml(const FitConfig& config);
 
-/// Checks ranges and what must agree between keys; called by load_config and by fit. Throws InputError.
+/// Checks ranges and what must agree between keys; called by load_config and by fit. Throws
+/// InputError.
 CTH_API void validate(const FitConfig& config);
 
 }  // namespace cuthresh

@@ -15,8 +15,8 @@ struct ErrorInfo {
   std::string remedy;  ///< what to do about it, as an imperative
 };
 
-/// Something the caller gave is unusable: a file, a key, a shape, a range. The command exits with 2.
-/// what() reads "where: what (got value); remedy".
+/// Something the caller gave is unusable: a file, a key, a shape, a range. The command exits
+/// with 2. what() reads "where: what (got value); remedy".
 class CTH_API InputError : public std::runtime_error {
  public:
   explicit InputError(ErrorInfo info);
@@ -26,8 +26,8 @@ class CTH_API InputError : public std::runtime_error {
   ErrorInfo info_;
 };
 
-/// A promise of this library was broken, or the machine failed it (out of memory, a library call that
-/// returned an error). The command exits with 1.
+/// A promise of this library was broken, or the machine failed it (out of memory, a library call
+/// that returned an error). The command exits with 1.
 class CTH_API InternalError : public std::runtime_error {
  public:
   explicit InternalError(ErrorInfo info);

@@ -13,32 +13,34 @@ namespace cuthresh {
 /// One penalised layer in the result. Residuals are those of the stationarity conditions of
 /// L(W, b) + Σ λ_j ‖W_j‖₁ at the full training gradient g (arXiv 2408.02801, Theorems 4, 5 and 9).
 struct LayerResult {
-  std::string name;                         ///< "fc1"
-  std::int64_t numel = 0;                   ///< weights
-  std::int64_t nnz = 0;                     ///< weights that compare unequal to zero
-  std::optional<std::int64_t> target_nnz;   ///< its own target (Algorithm 2)
-  double lambda = 0.0;                      ///< λ_j of the returned network
-  std::optional<double> kkt_nonzero;        ///< max over w ≠ 0 of |g + λ sign(w)| / λ; none: λ = 0 or no such w
-  std::optional<double> kkt_zero;           ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
-  bool reached = false;                     ///< its target was met (one λ: the total was)
+  std::string name;                        ///< "fc1"
+  std::int64_t numel = 0;                  ///< weights
+  std::int64_t nnz = 0;                    ///< weights that compare unequal to zero
+  std::optional<std::int64_t> target_nnz;  ///< its own target (Algorithm 2)
+  double lambda = 0.0;                     ///< λ_j of the returned network
+  std::optional<double>
+      kkt_nonzero;  ///< max over w ≠ 0 of |g + λ sign(w)| / λ; none: λ = 0 or no such w
+  std::optional<double>
+      kkt_zero;          ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
+  bool reached = false;  ///< its target was met (one λ: the total was)
 };
 
 /// One training of the search.
 struct RoundResult {
-  std::int64_t round = 0;             ///< from 1
-  std::vector<double> lambda;         ///< a λ a group: one in all, or one a targeted layer
-  std::vector<std::int64_t> nnz;      ///< as many, when the round ended
-  std::int64_t steps = 0;             ///< steps done, ≤ train.steps
-  double train_loss = 0.0;            ///< over the whole training set at the end; NaN after a divergence
-  double test_loss = 0.0;             ///< NaN without test rows
-  bool hit = false;                   ///< the target was met
-  bool diverged = false;              ///< stopped by a non-finite weight
+  std::int64_t round = 0;         ///< from 1
+  std::vector<double> lambda;     ///< a λ a group: one in all, or one a targeted layer
+  std::vector<std::int64_t> nnz;  ///< as many, when the round ended
+  std::int64_t steps = 0;         ///< steps done, ≤ train.steps
+  double train_loss = 0.0;  ///< over the whole training set at the end; NaN after a divergence
+  double test_loss = 0.0;   ///< NaN without test rows
+  bool hit = false;         ///< the target was met
+  bool diverged = false;    ///< stopped by a non-finite weight
   double seconds = 0.0;
 };
 
 /// How the target was met: a stop at a crossing is not a stationary point.
 enum class Outcome {
-  kCrossed,    ///< first-hit: training stopped at the first step whose count was inside the tolerance
+  kCrossed,  ///< first-hit: training stopped at the first step whose count was inside the tolerance
   kConverged,  ///< the count was inside the tolerance at the end of a full training
   kMissed,     ///< the budget ended without it; the best network tried is returned
   kFixed       ///< method "fixed": trained once at the given λ, nothing to meet
@@ -47,20 +49,20 @@ enum class Outcome {
 struct FitResult {
   Outcome outcome = Outcome::kMissed;
   bool achieved = false;
-  std::string why_stopped;                  ///< a sentence
-  std::int64_t nnz = 0;                     ///< over all penalised weights
-  std::int64_t numel = 0;                   ///< penalised weights
-  std::optional<std::int64_t> target_nnz;   ///< in all; with per-layer targets their sum
+  std::string why_stopped;                 ///< a sentence
+  std::int64_t nnz = 0;                    ///< over all penalised weights
+  std::int64_t numel = 0;                  ///< penalised weights
+  std::optional<std::int64_t> target_nnz;  ///< in all; with per-layer targets their sum
   std::int64_t best_round = 0;
   std::int64_t steps_total = 0;
   double train_loss = 0.0;
-  double test_loss = 0.0;                   ///< NaN without test rows
-  std::optional<double> test_accuracy;      ///< cross-entropy only, in [0, 1]
+  double test_loss = 0.0;               ///< NaN without test rows
+  std::optional<double> test_accuracy;  ///< cross-entropy only, in [0, 1]
   double seconds = 0.0;
   std::vector<LayerResult> layers;
   std::vector<RoundResult> rounds;
-  std::string folder;                       ///< the run folder
-  std::string device;                       ///< "cpu (oneDNN 2.6.3, 2 threads, avx512)" and why it was taken
+  std::string folder;  ///< the run folder
+  std::string device;  ///< "cpu (oneDNN 2.6.3, 2 threads, avx512)" and why it was taken
 };
 
 /// Called from the thread that called fit().
@@ -71,12 +73,12 @@ class CTH_API FitObserver {
   struct Progress {
     std::int64_t round = 0, max_rounds = 0;
     std::int64_t step = 0, steps = 0;
-    std::vector<double> lambda;          ///< one in all, or one a targeted layer
-    std::int64_t nnz = 0;                ///< in all
+    std::vector<double> lambda;  ///< one in all, or one a targeted layer
+    std::int64_t nnz = 0;        ///< in all
     std::optional<std::int64_t> target_nnz;
-    double loss = 0.0;                   ///< of the latest sampled batch; NaN before the first
-    double seconds = 0.0;                ///< since fit() started
-    double round_seconds_left = 0.0;     ///< estimate for this round
+    double loss = 0.0;                ///< of the latest sampled batch; NaN before the first
+    double seconds = 0.0;             ///< since fit() started
+    double round_seconds_left = 0.0;  ///< estimate for this round
   };
   /// At most about ten times a second.
   virtual void progress(const Progress&) {}
@@ -88,8 +90,8 @@ class CTH_API FitObserver {
 };
 
 /// Trains and searches as `config` says and writes the run folder (result.json, history.csv,
-/// model.safetensors, config.toml), all of it or nothing. Throws InputError before any training for anything
-/// that the configuration or the data makes impossible.
+/// model.safetensors, config.toml), all of it or nothing. Throws InputError before any training for
+/// anything that the configuration or the data makes impossible.
 CTH_API FitResult fit(const FitConfig& config, FitObserver* observer = nullptr);
 
 }  // namespace cuthresh

@@ -18,13 +18,14 @@ struct NamedTensor {
 
 /// What a safetensors file holds.
 struct ModelFile {
-  std::vector<NamedTensor> tensors;              ///< in the order of their data
-  std::map<std::string, std::string> metadata;   ///< the header's "__metadata__"
+  std::vector<NamedTensor> tensors;             ///< in the order of their data
+  std::map<std::string, std::string> metadata;  ///< the header's "__metadata__"
 };
 
-/// Reads a safetensors file (8-byte little-endian header length, JSON header, raw data). Only F32 is read.
-/// Throws InputError for a missing or truncated file, a header that does not parse or does not cover the
-/// data exactly, overlapping or misordered offsets, another dtype, shapes that disagree with the byte count.
+/// Reads a safetensors file (8-byte little-endian header length, JSON header, raw data). Only F32
+/// is read. Throws InputError for a missing or truncated file, a header that does not parse or does
+/// not cover the data exactly, overlapping or misordered offsets, another dtype, shapes that
+/// disagree with the byte count.
 CTH_API ModelFile read_safetensors(const std::string& path);
 
 /// Writes atomically (a temporary file in the same folder, synced, then renamed).

@@ -1,8 +1,8 @@
 #pragma once
 
-// Activation functions and their derivatives, one functor each. `derivative` takes what the forward pass
-// keeps: the output y where that determines it, else the pre-activation z (kNeedsInput). All follow
-// PyTorch's definitions; GELU is the exact one (erf).
+// Activation functions and their derivatives, one functor each. `derivative` takes what the forward
+// pass keeps: the output y where that determines it, else the pre-activation z (kNeedsInput). All
+// follow PyTorch's definitions; GELU is the exact one (erf).
 
 #include "kernels/math/elementary.hpp"
 #include "kernels/platform.hpp"
@@ -45,9 +45,7 @@ struct SigmoidActivation {
 /// z·Φ(z) with Φ the standard normal distribution; the derivative is Φ(z) + z·φ(z).
 struct GeluActivation {
   static constexpr bool kNeedsInput = true;
-  CTH_HD float operator()(float z) const {
-    return 0.5f * z * (1.0f + erf_float(z * 0.707106781f));
-  }
+  CTH_HD float operator()(float z) const { return 0.5f * z * (1.0f + erf_float(z * 0.707106781f)); }
   CTH_HD float derivative(float z) const {
     const float cdf = 0.5f * (1.0f + erf_float(z * 0.707106781f));
     const float pdf = 0.398942280f * exp_float(-0.5f * z * z);

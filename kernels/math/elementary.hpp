@@ -1,9 +1,9 @@
 #pragma once
 
-// exp, log, tanh and erf from additions, fused multiply-adds and bit operations only: the same bits on every
-// host and device (libm and CUDA differ in the last place), and loops over them vectorise. Coefficients are
-// minimax fits (Lawson-weighted least squares in float64). Errors stated are over all floats, against float64;
-// tests/unit/elementary_test.cpp measures them.
+// exp, log, tanh and erf from additions, fused multiply-adds and bit operations only: the same bits
+// on every host and device (libm and CUDA differ in the last place), and loops over them vectorise.
+// Coefficients are minimax fits (Lawson-weighted least squares in float64). Errors stated are over
+// all floats, against float64; tests/unit/elementary_test.cpp measures them.
 
 #include <cstdint>
 
@@ -25,11 +25,14 @@ CTH_HD float with_sign_of(float y, float x) {
                                        (__builtin_bit_cast(std::uint32_t, x) & 0x80000000U));
 }
 
-/// e^x, error ≤ 1 ulp where the result is normal. exp(−∞) = 0, exp(x) = ∞ for x > 88.73, NaN stays NaN.
+/// e^x, error ≤ 1 ulp where the result is normal. exp(−∞) = 0, exp(x) = ∞ for x > 88.73, NaN stays
+/// NaN.
 CTH_HD float exp_float(float x) {
-  // Clamped so that n below fits; the ends still over- and underflow. NaN passes through (both tests false).
+  // Clamped so that n below fits; the ends still over- and underflow. NaN passes through (both
+  // tests false).
   const float c = x > 89.0f ? 89.0f : (x < -104.0f ? -104.0f : x);
-  // n = round(c / ln 2) by the magic constant 1.5·2^23, whose low mantissa bits then are the integer.
+  // n = round(c / ln 2) by the magic constant 1.5·2^23, whose low mantissa bits then are the
+  // integer.
   const float shifted = __builtin_fmaf(c, 1.44269504f, 12582912.0f);
   const float n = shifted - 12582912.0f;
   float r = __builtin_fmaf(n, -0.693145752f, c);  // ln 2 in two parts, the first exact in 16 bits
@@ -41,8 +44,8 @@ CTH_HD float exp_float(float x) {
   q = __builtin_fmaf(q, r, 0.49999994f);
   const float p = __builtin_fmaf(r * r, q, r) + 1.0f;
   // Two factors, so that results below 2^-126 and n = 128 come out right.
-  const std::int32_t k = static_cast<std::int32_t>(
-      __builtin_bit_cast(std::uint32_t, shifted) - __builtin_bit_cast(std::uint32_t, 12582912.0f));
+  const std::int32_t k = static_cast<std::int32_t>(__builtin_bit_cast(std::uint32_t, shifted) -
+                                                   __builtin_bit_cast(std::uint32_t, 12582912.0f));
   const std::int32_t half = k >> 1;
   const float y = p * power_of_two(half) * power_of_two(k - half);
   return x == x ? y : x;
@@ -85,7 +88,9 @@ CTH_HD float tanh_float(float x) {
 }
 
 /// The logistic function 1/(1 + e^-x), error ≤ 3 ulp. NaN stays NaN.
-CTH_HD float sigmoid_float(float x) { return 1.0f / (1.0f + exp_float(-x)); }
+CTH_HD float sigmoid_float(float x) {
+  return 1.0f / (1.0f + exp_float(-x));
+}
 
 /// erf x, error ≤ 2 ulp. erf(±∞) = ±1, NaN stays NaN, erf(±0) = ±0.
 CTH_HD float erf_float(float x) {

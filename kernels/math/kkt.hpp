@@ -4,9 +4,9 @@
 
 namespace cuthresh {
 
-/// Stationarity of L + λ‖·‖₁ at one weight w with full gradient g (arXiv 2408.02801, Theorem 4): what |·| is
-/// away from its value on the nonzeros, and by how much it exceeds λ on the zeros. Absolute; the caller
-/// divides by λ. NaN in g or w gives NaN.
+/// Stationarity of L + λ‖·‖₁ at one weight w with full gradient g (arXiv 2408.02801, Theorem 4):
+/// what |·| is away from its value on the nonzeros, and by how much it exceeds λ on the zeros.
+/// Absolute; the caller divides by λ. NaN in g or w gives NaN.
 template <class T>
 struct KktResidual {
   T lambda;

@@ -5,12 +5,16 @@
 
 namespace cuthresh {
 
-CTH_HD float fused_multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-CTH_HD double fused_multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
+CTH_HD float fused_multiply_add(float a, float b, float c) {
+  return __builtin_fmaf(a, b, c);
+}
+CTH_HD double fused_multiply_add(double a, double b, double c) {
+  return __builtin_fma(a, b, c);
+}
 
-/// One step of Algorithm 3 (arXiv 2408.02801) for one weight: w ← soft(w − αg, αλ). The gradient step is one
-/// fused multiply-add, so there is one rounding before the threshold. `threshold` is αλ, rounded once per
-/// layer; 0 for what is not penalised.
+/// One step of Algorithm 3 (arXiv 2408.02801) for one weight: w ← soft(w − αg, αλ). The gradient
+/// step is one fused multiply-add, so there is one rounding before the threshold. `threshold` is
+/// αλ, rounded once per layer; 0 for what is not penalised.
 template <class T>
 struct ProxGradientStep {
   T learning_rate;

@@ -14,7 +14,8 @@ struct CountBand {
 };
 
 /// "At least `required` of `groups` counts are inside their bands."
-CTH_HD bool counts_meet(const std::uint64_t* counts, const CountBand* bands, int groups, int required) {
+CTH_HD bool counts_meet(const std::uint64_t* counts, const CountBand* bands, int groups,
+                        int required) {
   int met = 0;
   for (int i = 0; i < groups; ++i) met += bands[i].contains(counts[i]) ? 1 : 0;
   return met >= required;

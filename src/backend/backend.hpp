@@ -1,11 +1,12 @@
 #pragma once
 
-// The one interface between device-neutral code and a room (src/cpu, src/cuda). One call is one operation on
-// whole tensors, so a virtual call is noise.
+// The one interface between device-neutral code and a room (src/cpu, src/cuda). One call is one
+// operation on whole tensors, so a virtual call is noise.
 //
-// Everything is stream-ordered: a call enqueues work and returns; results may be looked at only after one of
-// the calls named read_*, download or synchronize. Pointers are device pointers. All matrices are row-major
-// float32, sizes and counts 64-bit. Work enqueued by one thread; a backend is not shared between threads.
+// Everything is stream-ordered: a call enqueues work and returns; results may be looked at only
+// after one of the calls named read_*, download or synchronize. Pointers are device pointers. All
+// matrices are row-major float32, sizes and counts 64-bit. Work enqueued by one thread; a backend
+// is not shared between threads.
 
 #include <cstddef>
 #include <cstdint>
@@ -19,10 +20,21 @@
 
 namespace cuthresh {
 
-enum class Activation : std::uint8_t { kIdentity, kRelu, kLeakyRelu, kTanh, kSigmoid, kGelu, kSilu };
+enum class Activation : std::uint8_t {
+  kIdentity,
+  kRelu,
+  kLeakyRelu,
+  kTanh,
+  kSigmoid,
+  kGelu,
+  kSilu
+};
 
-/// True when the derivative is taken from the pre-activation, which the forward pass must then keep.
-constexpr bool needs_preactivation(Activation a) { return a == Activation::kGelu || a == Activation::kSilu; }
+/// True when the derivative is taken from the pre-activation, which the forward pass must then
+/// keep.
+constexpr bool needs_preactivation(Activation a) {
+  return a == Activation::kGelu || a == Activation::kSilu;
+}
 
 /// y = act(x·Wᵀ + b): x [rows, in], W [out, in], b [out], y [rows, out].
 struct DenseShape {
@@ -59,19 +71,21 @@ struct DenseBackward {
 /// Sums on the device that a loss leaves: over all rows and columns, not yet a mean.
 struct LossSum {
   double loss = 0.0;
-  std::uint64_t correct = 0;  ///< cross-entropy: rows whose largest logit is the label's (lowest index wins)
+  std::uint64_t correct =
+      0;  ///< cross-entropy: rows whose largest logit is the label's (lowest index wins)
 };
 
 struct LossArgs {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  const float* prediction = nullptr;     ///< [rows, columns]
-  const float* target = nullptr;         ///< mse: [rows, columns]
-  const std::int32_t* label = nullptr;   ///< cross-entropy: [rows], in [0, columns)
-  float* gradient = nullptr;             ///< [rows, columns]; null when only the loss is wanted
-  float gradient_scale = 0.0f;           ///< mse: 2/(rows·columns); cross-entropy: 1/rows (of the whole batch)
-  LossSum* sum = nullptr;                ///< device memory; null when the loss is not wanted
-  bool accumulate = false;               ///< add to *sum instead of setting it
+  const float* prediction = nullptr;    ///< [rows, columns]
+  const float* target = nullptr;        ///< mse: [rows, columns]
+  const std::int32_t* label = nullptr;  ///< cross-entropy: [rows], in [0, columns)
+  float* gradient = nullptr;            ///< [rows, columns]; null when only the loss is wanted
+  float gradient_scale =
+      0.0f;                 ///< mse: 2/(rows·columns); cross-entropy: 1/rows (of the whole batch)
+  LossSum* sum = nullptr;   ///< device memory; null when the loss is not wanted
+  bool accumulate = false;  ///< add to *sum instead of setting it
 };
 
 /// One entry of the list that a fused step works on.
@@ -79,28 +93,29 @@ struct ProxTensor {
   float* w = nullptr;
   float* g = nullptr;
   std::int64_t size = 0;
-  std::int32_t group = -1;  ///< whose λ it has and whose count it goes into; −1: not penalised, not counted
+  std::int32_t group =
+      -1;  ///< whose λ it has and whose count it goes into; −1: not penalised, not counted
 };
 
 /// What fused steps left behind since the last set_stop.
 struct StepStatus {
-  std::vector<std::uint64_t> nnz;    ///< a group, after the last step
-  std::uint64_t total = 0;           ///< their sum
-  std::uint64_t nonfinite = 0;       ///< entries of any tensor that were NaN or ±∞ after the last step
-  std::int64_t steps = 0;            ///< steps taken; none are taken once stopped
-  bool stopped = false;              ///< the stop rule held, or a value was non-finite
+  std::vector<std::uint64_t> nnz;  ///< a group, after the last step
+  std::uint64_t total = 0;         ///< their sum
+  std::uint64_t nonfinite = 0;  ///< entries of any tensor that were NaN or ±∞ after the last step
+  std::int64_t steps = 0;       ///< steps taken; none are taken once stopped
+  bool stopped = false;         ///< the stop rule held, or a value was non-finite
 };
 
 /// When a run of steps ends early. No bands: never by count.
 struct StopRule {
-  std::vector<CountBand> bands;      ///< one: over the total; else one a group
-  std::int32_t required = 0;         ///< bands that must hold at once
-  std::int64_t after = 0;            ///< steps after the first `after` are looked at
+  std::vector<CountBand> bands;  ///< one: over the total; else one a group
+  std::int32_t required = 0;     ///< bands that must hold at once
+  std::int64_t after = 0;        ///< steps after the first `after` are looked at
 };
 
 struct MedianResult {
-  std::uint64_t inside = 0;          ///< entries strictly inside the bracket
-  std::optional<float> median;       ///< their lower median; none when there are none
+  std::uint64_t inside = 0;     ///< entries strictly inside the bracket
+  std::optional<float> median;  ///< their lower median; none when there are none
 };
 
 /// Absolute residuals of the stationarity conditions for one group (kernels/math/kkt.hpp).
@@ -111,7 +126,8 @@ struct KktResult {
   float on_zero = 0.0f;
 };
 
-/// A list of tensors with its λ, α, counters and stop rule in device memory. Made once, used every step.
+/// A list of tensors with its λ, α, counters and stop rule in device memory. Made once, used every
+/// step.
 class ProxPlan {
  public:
   virtual ~ProxPlan() = default;
@@ -120,7 +136,14 @@ class ProxPlan {
   ProxPlan& operator=(const ProxPlan&) = delete;
 };
 
-enum class Operation : std::uint8_t { kDense, kMse, kSoftmaxCrossEntropy, kProxStep, kSelect, kKkt };
+enum class Operation : std::uint8_t {
+  kDense,
+  kMse,
+  kSoftmaxCrossEntropy,
+  kProxStep,
+  kSelect,
+  kKkt
+};
 
 class Backend {
  public:
@@ -160,21 +183,25 @@ class Backend {
                                   std::uint32_t stream) = 0;
 
   // The fused step and its companions, over a plan's list.
-  virtual std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups) = 0;
+  virtual std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
+                                              std::int32_t groups) = 0;
   virtual void set_lambda(ProxPlan& plan, std::span<const float> lambda) = 0;  ///< one a group, ≥ 0
   virtual void set_learning_rate(ProxPlan& plan, float alpha) = 0;
   /// Sets the rule and clears the status.
   virtual void set_stop(ProxPlan& plan, const StopRule& rule) = 0;
-  /// w ← soft(w − αg, αλ) over the list with counts, in one pass; then the stop rule. Does nothing once stopped.
+  /// w ← soft(w − αg, αλ) over the list with counts, in one pass; then the stop rule. Does nothing
+  /// once stopped.
   virtual void prox_step(ProxPlan& plan) = 0;
   /// Valid until the next call with this plan.
   virtual const StepStatus& read_status(ProxPlan& plan) = 0;
   /// nnz of w a group, without a step.
   virtual std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) = 0;
-  /// Lower median of |g| strictly inside a group's bracket; `brackets` has one a group, or one over all groups.
-  virtual std::vector<MedianResult> read_bracket_medians(ProxPlan& plan,
-                                                         std::span<const std::pair<float, float>> brackets) = 0;
-  /// The k-th largest |g| over all groups (k = 1: the maximum), 1 ≤ k ≤ their size; NaN orders above ∞.
+  /// Lower median of |g| strictly inside a group's bracket; `brackets` has one a group, or one over
+  /// all groups.
+  virtual std::vector<MedianResult> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) = 0;
+  /// The k-th largest |g| over all groups (k = 1: the maximum), 1 ≤ k ≤ their size; NaN orders
+  /// above ∞.
   virtual float read_kth_gradient(ProxPlan& plan, std::int64_t k) = 0;
   /// With the plan's λ and the gradient in g.
   virtual std::vector<KktResult> read_kkt(ProxPlan& plan) = 0;

@@ -19,7 +19,8 @@ class Array {
       : backend_(&backend),
         data_(static_cast<T*>(backend.allocate(static_cast<std::size_t>(size) * sizeof(T)))),
         size_(size) {}
-  Array(Backend& backend, std::span<const T> host) : Array(backend, static_cast<std::int64_t>(host.size())) {
+  Array(Backend& backend, std::span<const T> host)
+      : Array(backend, static_cast<std::int64_t>(host.size())) {
     backend.upload(data_, host.data(), bytes());
   }
   Array(Array&& other) noexcept { swap(other); }

@@ -14,8 +14,10 @@ std::string sentence(const ErrorInfo& info) {
 
 }  // namespace
 
-InputError::InputError(ErrorInfo info) : std::runtime_error(sentence(info)), info_(std::move(info)) {}
+InputError::InputError(ErrorInfo info)
+    : std::runtime_error(sentence(info)), info_(std::move(info)) {}
 
-InternalError::InternalError(ErrorInfo info) : std::runtime_error(sentence(info)), info_(std::move(info)) {}
+InternalError::InternalError(ErrorInfo info)
+    : std::runtime_error(sentence(info)), info_(std::move(info)) {}
 
 }  // namespace cuthresh

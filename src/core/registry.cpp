@@ -7,7 +7,8 @@ namespace cuthresh {
 
 ChosenBackend make_backend(const BackendOptions& options) {
   if (options.device == "cuda") {
-    throw InputError({"run.device", "this build has no CUDA room", "cuda", "use device = \"cpu\" or \"auto\""});
+    throw InputError(
+        {"run.device", "this build has no CUDA room", "cuda", "use device = \"cpu\" or \"auto\""});
   }
   if (options.device != "auto" && options.device != "cpu") {
     throw InputError({"run.device", "unknown device", options.device, "use auto, cpu or cuda"});

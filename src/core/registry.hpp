@@ -19,8 +19,8 @@ struct ChosenBackend {
   std::string why;  ///< "cpu (…): this build has no CUDA room"
 };
 
-/// The one place that knows which rooms were built. Throws InputError for a name that does not exist and for
-/// a device that was asked for by name and cannot be had, with the reason.
+/// The one place that knows which rooms were built. Throws InputError for a name that does not
+/// exist and for a device that was asked for by name and cannot be had, with the reason.
 ChosenBackend make_backend(const BackendOptions& options);
 
 }  // namespace cuthresh

@@ -10,15 +10,20 @@ CpuBackend::CpuBackend(std::unique_ptr<Gemm> gemm, const Loops& loops, std::int6
     : gemm_(std::move(gemm)), loops_(loops), threads_(threads) {}
 
 std::string CpuBackend::description() const {
-  const std::string threads = std::to_string(threads_.count()) + (threads_.count() == 1 ? " thread" : " threads");
+  const std::string threads =
+      std::to_string(threads_.count()) + (threads_.count() == 1 ? " thread" : " threads");
   return "cpu (" + gemm_->name() + ", " + threads + ", " + loops_.name + ")";
 }
 
-std::string CpuBackend::unsupported(Operation) const { return {}; }
+std::string CpuBackend::unsupported(Operation) const {
+  return {};
+}
 
-std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_t threads, const std::string& isa) {
+std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_t threads,
+                                          const std::string& isa) {
   if (threads < 0 || threads > 1024) {
-    throw InputError({"run.threads", "out of range", std::to_string(threads), "use 0 (one a core) to 1024"});
+    throw InputError(
+        {"run.threads", "out of range", std::to_string(threads), "use 0 (one a core) to 1024"});
   }
   const Loops* loops = find_loops(isa.empty() ? nullptr : isa.c_str());
   if (loops == nullptr) {

@@ -11,8 +11,8 @@
 
 namespace cuthresh::cpu {
 
-/// The CPU room. Work is done when a call returns, so the read_* calls wait for nothing. Its members are
-/// defined in the file of their stem: memory, dense, loss, random, prox, select.
+/// The CPU room. Work is done when a call returns, so the read_* calls wait for nothing. Its
+/// members are defined in the file of their stem: memory, dense, loss, random, prox, select.
 class CpuBackend final : public Backend {
  public:
   CpuBackend(std::unique_ptr<Gemm> gemm, const Loops& loops, std::int64_t threads);
@@ -39,7 +39,8 @@ class CpuBackend final : public Backend {
   void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                           std::uint32_t stream) override;
 
-  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups) override;
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
+                                      std::int32_t groups) override;
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
   void set_learning_rate(ProxPlan& plan, float alpha) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;

@@ -8,8 +8,9 @@
 
 namespace cuthresh::cpu {
 
-/// c [m, n] = op(a)·op(b) (+ c when accumulating), all row-major with rows lda, ldb, ldc apart. op(a) is
-/// [m, k]; with transpose_a, a itself is [k, m]. Runs on the calling thread only; safe from several at once.
+/// c [m, n] = op(a)·op(b) (+ c when accumulating), all row-major with rows lda, ldb, ldc apart.
+/// op(a) is [m, k]; with transpose_a, a itself is [k, m]. Runs on the calling thread only; safe
+/// from several at once.
 struct GemmArgs {
   bool transpose_a = false;
   bool transpose_b = false;

@@ -1,4 +1,5 @@
-// The one file that sees oneDNN (v2 API in Debian 12, v3 elsewhere; dnnl_sgemm is the same in both).
+// The one file that sees oneDNN (v2 API in Debian 12, v3 elsewhere; dnnl_sgemm is the same in
+// both).
 
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
@@ -11,7 +12,8 @@
 namespace cuthresh::cpu {
 namespace {
 
-/// oneDNN asks OpenMP how many threads to take: one, while this lives, in or out of a parallel region.
+/// oneDNN asks OpenMP how many threads to take: one, while this lives, in or out of a parallel
+/// region.
 struct OneThread {
   int before = omp_get_max_threads();
   OneThread() { omp_set_num_threads(1); }
@@ -20,26 +22,27 @@ struct OneThread {
   OneThread& operator=(const OneThread&) = delete;
 };
 
-/// dnnl_sgemm on the calling thread. It keeps its generated kernels for the life of the process and has no
-/// primitive to create, unlike a matmul primitive (about 1 µs even from oneDNN's cache). It does not fork: each
-/// of our threads has its own rows, which took 736 µs for a Mackey-Glass step's products on two Cascade Lake
-/// cores where calls that fork themselves took 825.
+/// dnnl_sgemm on the calling thread. It keeps its generated kernels for the life of the process and
+/// has no primitive to create, unlike a matmul primitive (about 1 µs even from oneDNN's cache). It
+/// does not fork: each of our threads has its own rows, which took 736 µs for a Mackey-Glass step's
+/// products on two Cascade Lake cores where calls that fork themselves took 825.
 class OneDnnGemm final : public Gemm {
  public:
   std::string name() const override {
     const dnnl_version_t* v = dnnl_version();
-    return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+    return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." +
+           std::to_string(v->patch);
   }
 
   void operator()(const GemmArgs& g) const override {
     const OneThread guard;
     const dnnl_status_t status =
-        dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', g.m, g.n, g.k, 1.0f, g.a, g.lda, g.b,
-                   g.ldb, g.accumulate ? 1.0f : 0.0f, g.c, g.ldc);
+        dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', g.m, g.n, g.k, 1.0f, g.a,
+                   g.lda, g.b, g.ldb, g.accumulate ? 1.0f : 0.0f, g.c, g.ldc);
     if (status != dnnl_success) {
       throw InternalError({"oneDNN sgemm",
-                           "failed for m, n, k = " + std::to_string(g.m) + ", " + std::to_string(g.n) + ", " +
-                               std::to_string(g.k),
+                           "failed for m, n, k = " + std::to_string(g.m) + ", " +
+                               std::to_string(g.n) + ", " + std::to_string(g.k),
                            "status " + std::to_string(static_cast<int>(status)),
                            "try run.engine = \"reference\""});
     }
@@ -48,6 +51,8 @@ class OneDnnGemm final : public Gemm {
 
 }  // namespace
 
-std::unique_ptr<Gemm> make_onednn_gemm() { return std::make_unique<OneDnnGemm>(); }
+std::unique_ptr<Gemm> make_onednn_gemm() {
+  return std::make_unique<OneDnnGemm>();
+}
 
 }  // namespace cuthresh::cpu

@@ -5,7 +5,9 @@
 namespace cuthresh::cpu {
 
 const Loops* find_loops(const char* name) {
-  const auto wanted = [name](const char* n) { return name == nullptr || std::strcmp(name, n) == 0; };
+  const auto wanted = [name](const char* n) {
+    return name == nullptr || std::strcmp(name, n) == 0;
+  };
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (wanted("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -13,7 +15,8 @@ const Loops* find_loops(const char* name) {
       __builtin_cpu_supports("fma")) {
     return &kLoopsAvx512;
   }
-  if (wanted("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kLoopsAvx2;
+  if (wanted("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return &kLoopsAvx2;
 #endif
   return wanted("baseline") ? &kLoopsBaseline : nullptr;
 }

@@ -16,8 +16,8 @@ struct KktKeys {
   std::uint32_t on_zero = 0;
 };
 
-/// The serial loops of this room, compiled once per instruction set from loops.inl. Each works on one
-/// thread's share; rows are `stride` elements apart.
+/// The serial loops of this room, compiled once per instruction set from loops.inl. Each works on
+/// one thread's share; rows are `stride` elements apart.
 struct Loops {
   const char* name;
 
@@ -26,20 +26,22 @@ struct Loops {
   KktKeys (*kkt)(const float* w, const float* g, std::int64_t n, float lambda);
 
   /// y holds x·Wᵀ and becomes act(y + b); z, where not null, gets y + b.
-  void (*bias_activation)(const DenseShape& shape, const float* b, float* z, float* y, std::int64_t rows,
-                          std::int64_t columns, std::int64_t stride);
+  void (*bias_activation)(const DenseShape& shape, const float* b, float* z, float* y,
+                          std::int64_t rows, std::int64_t columns, std::int64_t stride);
   /// dy ← dy·act'(kept), db[c] = sum over the rows of dy.
   void (*activation_backward)(const DenseShape& shape, const float* kept, float* dy, float* db,
                               std::int64_t rows, std::int64_t columns, std::int64_t stride);
 
-  /// c[m, n] = beta·c + Σ_k a(i, k)·b(k, j), k in order, one fused multiply-add each: the same bits whatever
-  /// the instruction set. a(i, k) = a[i·a_row + k·a_column]; b is [k, n] with rows ldb apart; beta is 0 or 1.
-  void (*gemm_plain)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_row,
-                     std::int64_t a_column, const float* b, std::int64_t ldb, bool accumulate, float* c,
-                     std::int64_t ldc);
+  /// c[m, n] = beta·c + Σ_k a(i, k)·b(k, j), k in order, one fused multiply-add each: the same bits
+  /// whatever the instruction set. a(i, k) = a[i·a_row + k·a_column]; b is [k, n] with rows ldb
+  /// apart; beta is 0 or 1.
+  void (*gemm_plain)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                     std::int64_t a_row, std::int64_t a_column, const float* b, std::int64_t ldb,
+                     bool accumulate, float* c, std::int64_t ldc);
 
   /// Σ (prediction − target)² over n elements; the gradient where it is not null.
-  double (*mse)(const float* prediction, const float* target, float* gradient, float scale, std::int64_t n);
+  double (*mse)(const float* prediction, const float* target, float* gradient, float scale,
+                std::int64_t n);
   /// Σ of the rows' losses; the gradient where it is not null; hits counted.
   double (*softmax)(const float* logits, const std::int32_t* label, float* gradient, float scale,
                     std::int64_t rows, std::int64_t columns, std::uint64_t* correct);
@@ -47,7 +49,8 @@ struct Loops {
   void (*uniform)(float* to, std::int64_t first, std::int64_t end, float bound, std::uint64_t seed,
                   std::uint32_t stream);
 
-  /// bins[key >> shift − base] += 1 for every |x| strictly inside (lo, hi); returns how many there were.
+  /// bins[key >> shift − base] += 1 for every |x| strictly inside (lo, hi); returns how many there
+  /// were.
   std::int64_t (*histogram)(const float* x, std::int64_t n, std::uint32_t lo, std::uint32_t hi,
                             std::uint32_t shift, std::uint64_t* bins);
 };
@@ -56,8 +59,8 @@ extern const Loops kLoopsBaseline;
 extern const Loops kLoopsAvx2;
 extern const Loops kLoopsAvx512;
 
-/// The best loops this processor runs; `name` ("baseline", "avx2", "avx512") asks for others, for tests.
-/// Null when the processor or the build lacks them.
+/// The best loops this processor runs; `name` ("baseline", "avx2", "avx512") asks for others, for
+/// tests. Null when the processor or the build lacks them.
 const Loops* find_loops(const char* name = nullptr);
 
 }  // namespace cuthresh::cpu

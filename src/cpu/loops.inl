@@ -1,6 +1,7 @@
-// The serial loops of the CPU room. Included once per instruction set by loops_<isa>.cpp, which differ in their
-// compiler options only. Nothing here may call an inline function that other files call too, unless it is
-// forced inline (CTH_HD): the linker keeps one copy of the others, and it could be the one for AVX-512.
+// The serial loops of the CPU room. Included once per instruction set by loops_<isa>.cpp, which
+// differ in their compiler options only. Nothing here may call an inline function that other files
+// call too, unless it is forced inline (CTH_HD): the linker keeps one copy of the others, and it
+// could be the one for AVX-512.
 
 #include <cstdint>
 
@@ -24,7 +25,8 @@ using std::uint64_t;
 // Counters inside a strip are 32-bit, so that they vectorise beside 32-bit data.
 constexpr int64_t kStrip = 1 << 16;
 
-StepCounts prox_step(float* __restrict w, const float* __restrict g, int64_t n, float alpha, float threshold) {
+StepCounts prox_step(float* __restrict w, const float* __restrict g, int64_t n, float alpha,
+                     float threshold) {
   const ProxGradientStep<float> step{alpha, threshold};
   StepCounts counts;
   for (int64_t first = 0; first < n; first += kStrip) {
@@ -72,19 +74,26 @@ KktKeys kkt(const float* w, const float* g, int64_t n, float lambda) {
 template <class F>
 CTH_HD void with_activation(const DenseShape& shape, F f) {
   switch (shape.activation) {
-    case Activation::kIdentity: return f(IdentityActivation{});
-    case Activation::kRelu: return f(ReluActivation{});
-    case Activation::kLeakyRelu: return f(LeakyReluActivation{shape.leaky_slope});
-    case Activation::kTanh: return f(TanhActivation{});
-    case Activation::kSigmoid: return f(SigmoidActivation{});
-    case Activation::kGelu: return f(GeluActivation{});
-    case Activation::kSilu: return f(SiluActivation{});
+    case Activation::kIdentity:
+      return f(IdentityActivation{});
+    case Activation::kRelu:
+      return f(ReluActivation{});
+    case Activation::kLeakyRelu:
+      return f(LeakyReluActivation{shape.leaky_slope});
+    case Activation::kTanh:
+      return f(TanhActivation{});
+    case Activation::kSigmoid:
+      return f(SigmoidActivation{});
+    case Activation::kGelu:
+      return f(GeluActivation{});
+    case Activation::kSilu:
+      return f(SiluActivation{});
   }
 }
 
 template <class A>
-void bias_activation_rows(A act, const float* __restrict b, float* __restrict z, float* __restrict y,
-                          int64_t rows, int64_t columns, int64_t stride) {
+void bias_activation_rows(A act, const float* __restrict b, float* __restrict z,
+                          float* __restrict y, int64_t rows, int64_t columns, int64_t stride) {
   for (int64_t r = 0; r < rows; ++r) {
     float* __restrict row = y + r * stride;
     if constexpr (A::kNeedsInput) {
@@ -100,14 +109,15 @@ void bias_activation_rows(A act, const float* __restrict b, float* __restrict z,
   }
 }
 
-void bias_activation(const DenseShape& shape, const float* b, float* z, float* y, int64_t rows, int64_t columns,
-                     int64_t stride) {
-  with_activation(shape, [&](auto act) { bias_activation_rows(act, b, z, y, rows, columns, stride); });
+void bias_activation(const DenseShape& shape, const float* b, float* z, float* y, int64_t rows,
+                     int64_t columns, int64_t stride) {
+  with_activation(shape,
+                  [&](auto act) { bias_activation_rows(act, b, z, y, rows, columns, stride); });
 }
 
 template <class A>
-void activation_backward_rows(A act, const float* __restrict kept, float* __restrict dy, float* __restrict db,
-                              int64_t rows, int64_t columns, int64_t stride) {
+void activation_backward_rows(A act, const float* __restrict kept, float* __restrict dy,
+                              float* __restrict db, int64_t rows, int64_t columns, int64_t stride) {
   for (int64_t c = 0; c < columns; ++c) db[c] = 0.0f;
   for (int64_t r = 0; r < rows; ++r) {
     float* __restrict grad = dy + r * stride;
@@ -120,13 +130,15 @@ void activation_backward_rows(A act, const float* __restrict kept, float* __rest
   }
 }
 
-void activation_backward(const DenseShape& shape, const float* kept, float* dy, float* db, int64_t rows,
-                         int64_t columns, int64_t stride) {
-  with_activation(shape, [&](auto act) { activation_backward_rows(act, kept, dy, db, rows, columns, stride); });
+void activation_backward(const DenseShape& shape, const float* kept, float* dy, float* db,
+                         int64_t rows, int64_t columns, int64_t stride) {
+  with_activation(
+      shape, [&](auto act) { activation_backward_rows(act, kept, dy, db, rows, columns, stride); });
 }
 
-void gemm_plain(int64_t m, int64_t n, int64_t k, const float* __restrict a, int64_t a_row, int64_t a_column,
-                const float* __restrict b, int64_t ldb, bool accumulate, float* __restrict c, int64_t ldc) {
+void gemm_plain(int64_t m, int64_t n, int64_t k, const float* __restrict a, int64_t a_row,
+                int64_t a_column, const float* __restrict b, int64_t ldb, bool accumulate,
+                float* __restrict c, int64_t ldc) {
   for (int64_t i = 0; i < m; ++i) {
     float* __restrict row = c + i * ldc;
     if (!accumulate) {
@@ -150,8 +162,8 @@ double mse(const float* prediction, const float* target, float* gradient, float 
   return sum;
 }
 
-double softmax(const float* logits, const int32_t* label, float* gradient, float scale, int64_t rows,
-               int64_t columns, uint64_t* correct) {
+double softmax(const float* logits, const int32_t* label, float* gradient, float scale,
+               int64_t rows, int64_t columns, uint64_t* correct) {
   const SoftmaxCrossEntropy entropy{scale};
   double total = 0.0;
   uint64_t hits = 0;
@@ -167,7 +179,8 @@ double softmax(const float* logits, const int32_t* label, float* gradient, float
     hits += largest == wanted ? 1U : 0U;
     if (gradient != nullptr) {
       float* to = gradient + r * columns;
-      for (int64_t j = 0; j < columns; ++j) to[j] = entropy.gradient(exp_float(z[j] - top), sum, j == wanted);
+      for (int64_t j = 0; j < columns; ++j)
+        to[j] = entropy.gradient(exp_float(z[j] - top), sum, j == wanted);
     }
   }
   *correct += hits;
@@ -176,14 +189,16 @@ double softmax(const float* logits, const int32_t* label, float* gradient, float
 
 void uniform(float* to, int64_t first, int64_t end, float bound, uint64_t seed, uint32_t stream) {
   for (int64_t i = first; i < end;) {
-    const Philox words = Philox::block(seed, static_cast<uint64_t>(i) / 4, stream, RandomPurpose::kInitialisation);
+    const Philox words =
+        Philox::block(seed, static_cast<uint64_t>(i) / 4, stream, RandomPurpose::kInitialisation);
     for (int64_t lane = i % 4; lane < 4 && i < end; ++lane, ++i) {
       to[i] = uniform_symmetric(words.words[lane], bound);
     }
   }
 }
 
-int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t shift, uint64_t* bins) {
+int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t shift,
+                  uint64_t* bins) {
   const uint32_t base = lo >> shift;
   int64_t inside = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -200,9 +215,11 @@ int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t 
 }  // namespace CTH_LOOPS_NAMESPACE
 
 namespace ns = CTH_LOOPS_NAMESPACE;
-const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,    ns::prox_step,       ns::count_nonzero,
-                               ns::kkt,           ns::bias_activation, ns::activation_backward,
-                               ns::gemm_plain,    ns::mse,             ns::softmax,
-                               ns::uniform,       ns::histogram};
+const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,      ns::prox_step,
+                               ns::count_nonzero,   ns::kkt,
+                               ns::bias_activation, ns::activation_backward,
+                               ns::gemm_plain,      ns::mse,
+                               ns::softmax,         ns::uniform,
+                               ns::histogram};
 
 }  // namespace cuthresh::cpu

@@ -24,13 +24,17 @@ void* CpuBackend::allocate(std::size_t bytes) {
   return pointer;
 }
 
-void CpuBackend::deallocate(void* pointer) noexcept { std::free(pointer); }
+void CpuBackend::deallocate(void* pointer) noexcept {
+  std::free(pointer);
+}
 
 void CpuBackend::upload(void* to, const void* from, std::size_t bytes) {
   if (bytes != 0) std::memcpy(to, from, bytes);
 }
 
-void CpuBackend::copy(void* to, const void* from, std::size_t bytes) { upload(to, from, bytes); }
+void CpuBackend::copy(void* to, const void* from, std::size_t bytes) {
+  upload(to, from, bytes);
+}
 
 void CpuBackend::zero(void* to, std::size_t bytes) {
   if (bytes != 0) std::memset(to, 0, bytes);
@@ -41,8 +45,8 @@ void CpuBackend::download(void* to, const void* from, std::size_t bytes) {
   bytes_to_host_ += bytes;
 }
 
-void CpuBackend::gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                             std::size_t row_bytes) {
+void CpuBackend::gather_rows(void* to, const void* from, const std::int64_t* index,
+                             std::int64_t rows, std::size_t row_bytes) {
   auto* target = static_cast<char*>(to);
   const auto* source = static_cast<const char*>(from);
   threads_.ranges(rows, 4096, 1, [&](std::int64_t begin, std::int64_t end) {

@@ -15,7 +15,8 @@ int default_count() {
   cpu_set_t set;
   CPU_ZERO(&set);
   int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  if (const char* text = std::getenv("OMP_NUM_THREADS")) {  // the user's word for every such library
+  if (const char* text =
+          std::getenv("OMP_NUM_THREADS")) {  // the user's word for every such library
     const long limit = std::strtol(text, nullptr, 10);
     if (limit >= 1 && limit < count) count = static_cast<int>(limit);
   }
@@ -40,7 +41,8 @@ thread_local bool inside_part = false;
 class Threads::Pool {
  public:
   explicit Pool(int count) : available_(static_cast<std::size_t>(count)) {
-    for (int worker = 1; worker < count; ++worker) workers_.emplace_back([this, worker] { serve(worker); });
+    for (int worker = 1; worker < count; ++worker)
+      workers_.emplace_back([this, worker] { serve(worker); });
   }
 
   ~Pool() {
@@ -66,7 +68,8 @@ class Threads::Pool {
     for (int part = 0; part < parts; ++part) take(part);
     inside_part = false;
 
-    for (int spin = 0; spin < kSpins && remaining_.load(std::memory_order_acquire) != 0; ++spin) pause();
+    for (int spin = 0; spin < kSpins && remaining_.load(std::memory_order_acquire) != 0; ++spin)
+      pause();
     for (int left = remaining_.load(std::memory_order_acquire); left != 0;
          left = remaining_.load(std::memory_order_acquire)) {
       remaining_.wait(left, std::memory_order_acquire);
@@ -81,10 +84,12 @@ class Threads::Pool {
   };
   std::atomic<bool>& flag(int part) { return available_[static_cast<std::size_t>(part)].value; }
 
-  /// Runs a part unless somebody else has it. Whoever holds one keeps run() waiting, so the job it reads after
-  /// taking it is the one that part belongs to, however late this thread woke up.
+  /// Runs a part unless somebody else has it. Whoever holds one keeps run() waiting, so the job it
+  /// reads after taking it is the one that part belongs to, however late this thread woke up.
   void take(int part) {
-    if (!flag(part).load(std::memory_order_relaxed) || !flag(part).exchange(false, std::memory_order_acquire)) return;
+    if (!flag(part).load(std::memory_order_relaxed) ||
+        !flag(part).exchange(false, std::memory_order_acquire))
+      return;
     try {
       entry_(context_, part, parts_);
     } catch (...) {
@@ -97,7 +102,9 @@ class Threads::Pool {
     inside_part = true;
     std::uint32_t seen = 0;
     for (;;) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause();
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen;
+           ++spin)
+        pause();
       generation_.wait(seen, std::memory_order_acquire);
       seen = generation_.load(std::memory_order_acquire);
       if (stop_.load(std::memory_order_relaxed)) return;
@@ -117,7 +124,8 @@ class Threads::Pool {
   std::vector<std::thread> workers_;
 };
 
-Threads::Threads(std::int64_t count) : count_(count > 0 ? static_cast<int>(count) : default_count()) {
+Threads::Threads(std::int64_t count)
+    : count_(count > 0 ? static_cast<int>(count) : default_count()) {
   if (count_ > 1) pool_ = std::make_unique<Pool>(count_);
 }
 

@@ -7,10 +7,10 @@ namespace cuthresh::cpu {
 
 /// The threads of this room: a small fork and join pool.
 ///
-/// Not OpenMP: libgomp's threads spin at every join, and with a second busy process on the same two cores that
-/// turned a Mackey-Glass step of 1.5 ms into 35 ms. Here a thread that waits spins for about 50 µs (longer than
-/// the gaps inside a training step) and then sleeps, and the caller takes over every part that no worker has
-/// begun, so a worker that lost its core holds nobody up.
+/// Not OpenMP: libgomp's threads spin at every join, and with a second busy process on the same two
+/// cores that turned a Mackey-Glass step of 1.5 ms into 35 ms. Here a thread that waits spins for
+/// about 50 µs (longer than the gaps inside a training step) and then sleeps, and the caller takes
+/// over every part that no worker has begun, so a worker that lost its core holds nobody up.
 class Threads {
  public:
   /// 0: one a core that this process may use, or OMP_NUM_THREADS where that is set and smaller.
@@ -21,9 +21,9 @@ class Threads {
 
   int count() const { return count_; }
 
-  /// f(part, parts) once for each part; returns when all are done. More parts than threads are cut to their
-  /// number; called from inside a part, all parts run on the calling thread. An exception of a part is rethrown
-  /// here, the first one caught.
+  /// f(part, parts) once for each part; returns when all are done. More parts than threads are cut
+  /// to their number; called from inside a part, all parts run on the calling thread. An exception
+  /// of a part is rethrown here, the first one caught.
   template <class F>
   void run(int parts, F&& f) const {
     if (parts > count_) parts = count_;
@@ -31,11 +31,13 @@ class Threads {
       f(0, 1);
       return;
     }
-    run_erased(parts, [](void* context, int part, int all) { (*static_cast<F*>(context))(part, all); }, &f);
+    run_erased(
+        parts, [](void* context, int part, int all) { (*static_cast<F*>(context))(part, all); },
+        &f);
   }
 
-  /// f(begin, end) over a division of [0, size) into contiguous ranges whose ends are multiples of `unit`; at
-  /// most one a thread, none with fewer than `grain` elements unless there is only one.
+  /// f(begin, end) over a division of [0, size) into contiguous ranges whose ends are multiples of
+  /// `unit`; at most one a thread, none with fewer than `grain` elements unless there is only one.
   template <class F>
   void ranges(std::int64_t size, std::int64_t grain, std::int64_t unit, F&& f) const {
     if (size <= 0) return;

@@ -6,18 +6,25 @@
 
 namespace cuthresh::cpu {
 
-// Chunks of 16 Ki elements: three arrays of 64 KiB stay in the second-level cache, and a list of many small
-// tensors still divides evenly among threads.
+// Chunks of 16 Ki elements: three arrays of 64 KiB stay in the second-level cache, and a list of
+// many small tensors still divides evenly among threads.
 CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count)
-    : tensors(list.begin(), list.end()), groups(static_cast<std::size_t>(group_count)), lambda(groups, 0.0f) {
+    : tensors(list.begin(), list.end()),
+      groups(static_cast<std::size_t>(group_count)),
+      lambda(groups, 0.0f) {
   constexpr std::int64_t kChunk = 16384;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
-    if (tensor.size < 0 || tensor.group >= group_count || (tensor.size > 0 && (!tensor.w || !tensor.g))) {
-      throw InternalError({"make_plan", "tensor " + std::to_string(t) + " has a null pointer, a negative size or a "
-                           "group outside [-1, " + std::to_string(group_count) + ")",
-                           "size " + std::to_string(tensor.size) + ", group " + std::to_string(tensor.group),
-                           "check the list"});
+    if (tensor.size < 0 || tensor.group >= group_count ||
+        (tensor.size > 0 && (!tensor.w || !tensor.g))) {
+      throw InternalError(
+          {"make_plan",
+           "tensor " + std::to_string(t) +
+               " has a null pointer, a negative size or a "
+               "group outside [-1, " +
+               std::to_string(group_count) + ")",
+           "size " + std::to_string(tensor.size) + ", group " + std::to_string(tensor.group),
+           "check the list"});
     }
     for (std::int64_t begin = 0; begin < tensor.size; begin += kChunk) {
       chunks.push_back({t, begin, std::min(begin + kChunk, tensor.size)});
@@ -28,9 +35,12 @@ CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count)
   status.nnz.assign(groups, 0);
 }
 
-CpuPlan& as_cpu_plan(ProxPlan& plan) { return static_cast<CpuPlan&>(plan); }
+CpuPlan& as_cpu_plan(ProxPlan& plan) {
+  return static_cast<CpuPlan&>(plan);
+}
 
-std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors, std::int32_t groups) {
+std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors,
+                                                std::int32_t groups) {
   return std::make_unique<CpuPlan>(tensors, groups);
 }
 
@@ -43,7 +53,9 @@ void CpuBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
   p.lambda.assign(lambda.begin(), lambda.end());
 }
 
-void CpuBackend::set_learning_rate(ProxPlan& plan, float alpha) { as_cpu_plan(plan).alpha = alpha; }
+void CpuBackend::set_learning_rate(ProxPlan& plan, float alpha) {
+  as_cpu_plan(plan).alpha = alpha;
+}
 
 void CpuBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   CpuPlan& p = as_cpu_plan(plan);
@@ -63,9 +75,10 @@ void CpuBackend::prox_step(ProxPlan& plan) {
   p.for_chunks(threads_, [&](std::size_t i) {
     const PlanChunk& chunk = p.chunks[i];
     const ProxTensor& tensor = p.tensors[chunk.tensor];
-    const float threshold = tensor.group < 0 ? 0.0f : p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)];
-    p.chunk_counts[i] = loops_.prox_step(tensor.w + chunk.begin, tensor.g + chunk.begin, chunk.end - chunk.begin,
-                                         p.alpha, threshold);
+    const float threshold =
+        tensor.group < 0 ? 0.0f : p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)];
+    p.chunk_counts[i] = loops_.prox_step(tensor.w + chunk.begin, tensor.g + chunk.begin,
+                                         chunk.end - chunk.begin, p.alpha, threshold);
   });
 
   std::fill(status.nnz.begin(), status.nnz.end(), 0);
@@ -73,7 +86,9 @@ void CpuBackend::prox_step(ProxPlan& plan) {
   status.nonfinite = 0;
   for (std::size_t i = 0; i < p.chunks.size(); ++i) {
     const std::int32_t group = p.tensors[p.chunks[i].tensor].group;
-    if (group >= 0) status.nnz[static_cast<std::size_t>(group)] += static_cast<std::uint64_t>(p.chunk_counts[i].nonzero);
+    if (group >= 0)
+      status.nnz[static_cast<std::size_t>(group)] +=
+          static_cast<std::uint64_t>(p.chunk_counts[i].nonzero);
     status.nonfinite += static_cast<std::uint64_t>(p.chunk_counts[i].nonfinite);
   }
   for (const std::uint64_t n : status.nnz) status.total += n;
@@ -81,12 +96,15 @@ void CpuBackend::prox_step(ProxPlan& plan) {
   if (status.nonfinite != 0) status.stopped = true;
   if (!p.rule.bands.empty() && status.steps > p.rule.after && !status.stopped) {
     const bool over_total = p.rule.bands.size() == 1;
-    status.stopped = counts_meet(over_total ? &status.total : status.nnz.data(), p.rule.bands.data(),
-                                 static_cast<int>(p.rule.bands.size()), p.rule.required);
+    status.stopped =
+        counts_meet(over_total ? &status.total : status.nnz.data(), p.rule.bands.data(),
+                    static_cast<int>(p.rule.bands.size()), p.rule.required);
   }
 }
 
-const StepStatus& CpuBackend::read_status(ProxPlan& plan) { return as_cpu_plan(plan).status; }
+const StepStatus& CpuBackend::read_status(ProxPlan& plan) {
+  return as_cpu_plan(plan).status;
+}
 
 std::vector<std::uint64_t> CpuBackend::read_nonzeros(ProxPlan& plan) {
   CpuPlan& p = as_cpu_plan(plan);
@@ -123,11 +141,13 @@ std::vector<KktResult> CpuBackend::read_kkt(ProxPlan& plan) {
     KktKeys& w = worst[static_cast<std::size_t>(group)];
     w.on_nonzero = std::max(w.on_nonzero, keys[i].on_nonzero);
     w.on_zero = std::max(w.on_zero, keys[i].on_zero);
-    size[static_cast<std::size_t>(group)] += static_cast<std::uint64_t>(p.chunks[i].end - p.chunks[i].begin);
+    size[static_cast<std::size_t>(group)] +=
+        static_cast<std::uint64_t>(p.chunks[i].end - p.chunks[i].begin);
   }
   std::vector<KktResult> results(p.groups);
   for (std::size_t group = 0; group < p.groups; ++group) {
-    results[group] = {nnz[group], size[group] - nnz[group], magnitude_from_key(worst[group].on_nonzero),
+    results[group] = {nnz[group], size[group] - nnz[group],
+                      magnitude_from_key(worst[group].on_nonzero),
                       magnitude_from_key(worst[group].on_zero)};
   }
   return results;

@@ -13,9 +13,10 @@ bool belongs(const ProxTensor& tensor, std::int32_t group) {
   return group == kAllGroups ? tensor.group >= 0 : tensor.group == group;
 }
 
-/// Exact order statistics of |g| strictly inside (lo, hi), as keys, by radix: each pass counts the keys of the
-/// current range into at most 4096 bins and keeps the bin that holds the wanted rank. Three passes at most over
-/// a whole float range, all of them reads; integer counts, so the thread count does not matter.
+/// Exact order statistics of |g| strictly inside (lo, hi), as keys, by radix: each pass counts the
+/// keys of the current range into at most 4096 bins and keeps the bin that holds the wanted rank.
+/// Three passes at most over a whole float range, all of them reads; integer counts, so the thread
+/// count does not matter.
 class Selection {
  public:
   Selection(const CpuPlan& plan, const Threads& threads, const Loops& loops, std::int32_t group)
@@ -32,8 +33,10 @@ class Selection {
     bins_.assign(width * parts, 0);
     std::vector<std::int64_t> inside(parts, 0);
     threads_.run(static_cast<int>(parts), [&](int part, int all) {
-      const std::size_t begin = plan_.chunks.size() * static_cast<std::size_t>(part) / static_cast<std::size_t>(all);
-      const std::size_t end = plan_.chunks.size() * static_cast<std::size_t>(part + 1) / static_cast<std::size_t>(all);
+      const std::size_t begin =
+          plan_.chunks.size() * static_cast<std::size_t>(part) / static_cast<std::size_t>(all);
+      const std::size_t end =
+          plan_.chunks.size() * static_cast<std::size_t>(part + 1) / static_cast<std::size_t>(all);
       std::int64_t sum = 0;
       for (std::size_t i = begin; i < end; ++i) {
         const PlanChunk& chunk = plan_.chunks[i];
@@ -81,8 +84,8 @@ class Selection {
 
 }  // namespace
 
-std::vector<MedianResult> CpuBackend::read_bracket_medians(ProxPlan& plan,
-                                                           std::span<const std::pair<float, float>> brackets) {
+std::vector<MedianResult> CpuBackend::read_bracket_medians(
+    ProxPlan& plan, std::span<const std::pair<float, float>> brackets) {
   const CpuPlan& p = as_cpu_plan(plan);
   const bool over_all = brackets.size() == 1 && p.groups != 1;
   if (!over_all && brackets.size() != p.groups) {
@@ -112,8 +115,10 @@ float CpuBackend::read_kth_gradient(ProxPlan& plan, std::int64_t k) {
     zeros += tensor.size - loops_.count_nonzero(tensor.g, tensor.size);
   }
   if (k < 1 || k > size) {
-    throw InternalError({"read_kth_gradient", "k must be from 1 to the number of penalised weights, " +
-                         std::to_string(size), std::to_string(k), "ask for a rank that exists"});
+    throw InternalError(
+        {"read_kth_gradient",
+         "k must be from 1 to the number of penalised weights, " + std::to_string(size),
+         std::to_string(k), "ask for a rank that exists"});
   }
   // Ascending rank among all; zeros, which no open interval from 0 holds, come first.
   const std::int64_t rank = size - k;

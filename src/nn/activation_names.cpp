@@ -6,13 +6,14 @@
 namespace cuthresh::nn {
 
 std::optional<Activation> activation_from_name(const std::string& name) {
-  static constexpr std::array<std::pair<const char*, Activation>, 7> kNames{{{"identity", Activation::kIdentity},
-                                                                             {"relu", Activation::kRelu},
-                                                                             {"leaky-relu", Activation::kLeakyRelu},
-                                                                             {"tanh", Activation::kTanh},
-                                                                             {"sigmoid", Activation::kSigmoid},
-                                                                             {"gelu", Activation::kGelu},
-                                                                             {"silu", Activation::kSilu}}};
+  static constexpr std::array<std::pair<const char*, Activation>, 7> kNames{
+      {{"identity", Activation::kIdentity},
+       {"relu", Activation::kRelu},
+       {"leaky-relu", Activation::kLeakyRelu},
+       {"tanh", Activation::kTanh},
+       {"sigmoid", Activation::kSigmoid},
+       {"gelu", Activation::kGelu},
+       {"silu", Activation::kSilu}}};
   for (const auto& [known, activation] : kNames) {
     if (name == known) return activation;
   }

@@ -25,12 +25,13 @@ Network::Network(Backend& backend, const MlpSpec& spec, std::int64_t max_rows)
   for (std::size_t i = 1; i < spec.widths.size(); ++i) {
     Dense layer;
     const bool last = i + 1 == spec.widths.size();
-    layer.shape = {0, spec.widths[i - 1], spec.widths[i], last ? Activation::kIdentity : spec.activation,
-                   spec.leaky_slope};
+    layer.shape = {0, spec.widths[i - 1], spec.widths[i],
+                   last ? Activation::kIdentity : spec.activation, spec.leaky_slope};
     layer.weight = 2 * (i - 1);
     layer.bias = layer.weight + 1;
     layer.y = Array<float>(backend, max_rows * layer.shape.out);
-    if (needs_preactivation(layer.shape.activation)) layer.z = Array<float>(backend, max_rows * layer.shape.out);
+    if (needs_preactivation(layer.shape.activation))
+      layer.z = Array<float>(backend, max_rows * layer.shape.out);
     widest = std::max(widest, layer.shape.out);
     layers_.push_back(std::move(layer));
   }
@@ -39,13 +40,18 @@ Network::Network(Backend& backend, const MlpSpec& spec, std::int64_t max_rows)
 
 const float* Network::forward(const float* x, std::int64_t rows) {
   if (rows > max_rows_) {
-    throw InternalError({"network", "more rows than room was made for, " + std::to_string(max_rows_),
+    throw InternalError({"network",
+                         "more rows than room was made for, " + std::to_string(max_rows_),
                          std::to_string(rows), "pass at most max_rows"});
   }
   for (Dense& layer : layers_) {
     layer.shape.rows = rows;
-    backend_.dense_forward({.shape = layer.shape, .x = x, .w = parameters_.value(layer.weight),
-                            .b = parameters_.value(layer.bias), .z = layer.z.data(), .y = layer.y.data()});
+    backend_.dense_forward({.shape = layer.shape,
+                            .x = x,
+                            .w = parameters_.value(layer.weight),
+                            .b = parameters_.value(layer.bias),
+                            .z = layer.z.data(),
+                            .y = layer.y.data()});
     x = layer.y.data();
   }
   return x;
@@ -55,10 +61,15 @@ void Network::backward(const float* x, std::int64_t rows, bool accumulate) {
   for (std::size_t i = layers_.size(); i-- > 0;) {
     Dense& layer = layers_[i];
     layer.shape.rows = rows;
-    backend_.dense_backward({.shape = layer.shape, .x = i == 0 ? x : layers_[i - 1].y.data(),
-                             .w = parameters_.value(layer.weight), .y = layer.y.data(), .z = layer.z.data(),
-                             .dy = gradient_[(i + 1) % 2].data(), .dw = parameters_.gradient(layer.weight),
-                             .db = parameters_.gradient(layer.bias), .dx = i == 0 ? nullptr : gradient_[i % 2].data(),
+    backend_.dense_backward({.shape = layer.shape,
+                             .x = i == 0 ? x : layers_[i - 1].y.data(),
+                             .w = parameters_.value(layer.weight),
+                             .y = layer.y.data(),
+                             .z = layer.z.data(),
+                             .dy = gradient_[(i + 1) % 2].data(),
+                             .dw = parameters_.gradient(layer.weight),
+                             .db = parameters_.gradient(layer.bias),
+                             .dx = i == 0 ? nullptr : gradient_[i % 2].data(),
                              .accumulate = accumulate});
   }
 }

@@ -10,16 +10,16 @@
 
 namespace cuthresh::nn {
 
-/// A fully connected network: widths [inputs, hidden…, outputs], layers fc1, fc2, …; the activation after every
-/// layer but the last, which is linear.
+/// A fully connected network: widths [inputs, hidden…, outputs], layers fc1, fc2, …; the activation
+/// after every layer but the last, which is linear.
 struct MlpSpec {
   std::vector<std::int64_t> widths;
   Activation activation = Activation::kRelu;
   float leaky_slope = 0.01f;
 };
 
-/// A feed-forward network with its parameters and the activations of up to `max_rows` samples. Nothing is
-/// allocated by forward or backward.
+/// A feed-forward network with its parameters and the activations of up to `max_rows` samples.
+/// Nothing is allocated by forward or backward.
 class Network {
  public:
   Network(Backend& backend, const MlpSpec& spec, std::int64_t max_rows);
@@ -32,7 +32,8 @@ class Network {
 
   /// x [rows, inputs] → [rows, outputs], which stays until the next forward. rows ≤ max_rows.
   const float* forward(const float* x, std::int64_t rows);
-  /// Where the gradient of the loss with respect to the output goes before backward: [rows, outputs].
+  /// Where the gradient of the loss with respect to the output goes before backward: [rows,
+  /// outputs].
   float* output_gradient() { return gradient_[layers_.size() % 2].data(); }
   /// After forward(x, rows): gradients of all parameters, set or added to.
   void backward(const float* x, std::int64_t rows, bool accumulate);
@@ -42,7 +43,7 @@ class Network {
     DenseShape shape;
     std::size_t weight = 0;  // index in parameters
     std::size_t bias = 0;
-    Array<float> z;          // empty unless the activation needs it
+    Array<float> z;  // empty unless the activation needs it
     Array<float> y;
   };
 

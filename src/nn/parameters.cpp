@@ -20,8 +20,10 @@ float bound_of(const Parameter& p, Initialisation scheme) {
   const auto fan_in = static_cast<double>(p.fan_in);
   const auto fan_out = static_cast<double>(p.fan_out);
   switch (scheme) {
-    case Initialisation::kPytorch: return static_cast<float>(1.0 / std::sqrt(fan_in));
-    case Initialisation::kHe: return p.is_bias ? 0.0f : static_cast<float>(std::sqrt(6.0 / fan_in));
+    case Initialisation::kPytorch:
+      return static_cast<float>(1.0 / std::sqrt(fan_in));
+    case Initialisation::kHe:
+      return p.is_bias ? 0.0f : static_cast<float>(std::sqrt(6.0 / fan_in));
     case Initialisation::kGlorot:
       return p.is_bias ? 0.0f : static_cast<float>(std::sqrt(6.0 / (fan_in + fan_out)));
   }
@@ -30,7 +32,8 @@ float bound_of(const Parameter& p, Initialisation scheme) {
 
 }  // namespace
 
-Parameters::Parameters(Backend& backend, std::vector<Parameter> list) : backend_(backend), list_(std::move(list)) {
+Parameters::Parameters(Backend& backend, std::vector<Parameter> list)
+    : backend_(backend), list_(std::move(list)) {
   const std::int64_t size = assign_offsets(list_);
   for (Array<float>* array : {&values_, &gradients_, &initial_, &best_}) {
     *array = Array<float>(backend, size);
@@ -44,7 +47,8 @@ void Parameters::initialise(Initialisation scheme, std::uint64_t seed) {
     if (bound == 0.0f) {
       backend_.zero(initial(i), static_cast<std::size_t>(list_[i].numel) * sizeof(float));
     } else {
-      backend_.initialise_uniform(initial(i), list_[i].numel, bound, seed, static_cast<std::uint32_t>(i));
+      backend_.initialise_uniform(initial(i), list_[i].numel, bound, seed,
+                                  static_cast<std::uint32_t>(i));
     }
   }
   restore_initial();
@@ -52,7 +56,8 @@ void Parameters::initialise(Initialisation scheme, std::uint64_t seed) {
 }
 
 bool matches_pattern(const std::string& name, const std::string& pattern) {
-  // Greedy matching with one point to come back to, the last star: linear in all but contrived cases.
+  // Greedy matching with one point to come back to, the last star: linear in all but contrived
+  // cases.
   std::size_t n = 0;
   std::size_t p = 0;
   std::size_t star = std::string::npos;

@@ -23,11 +23,12 @@ struct Parameter {
   std::int64_t fan_in = 1;
   std::int64_t fan_out = 1;
   bool is_bias = false;
-  std::int64_t offset = 0;          ///< elements from the start of the arena, a multiple of 16
+  std::int64_t offset = 0;  ///< elements from the start of the arena, a multiple of 16
 };
 
-/// All parameters of a network in one device allocation, their gradients in a second of the same layout, the
-/// initial values in a third, the best found in a fourth: restoring either is one device copy.
+/// All parameters of a network in one device allocation, their gradients in a second of the same
+/// layout, the initial values in a third, the best found in a fourth: restoring either is one
+/// device copy.
 class Parameters {
  public:
   /// Assigns offsets; allocates.
@@ -38,7 +39,8 @@ class Parameters {
   float* gradient(std::size_t i) { return gradients_.data() + list_[i].offset; }
   float* initial(std::size_t i) { return initial_.data() + list_[i].offset; }
 
-  /// Initial values from the seed: element e of parameter i is word e%4 of Philox block e/4, stream i.
+  /// Initial values from the seed: element e of parameter i is word e%4 of Philox block e/4, stream
+  /// i.
   void initialise(Initialisation scheme, std::uint64_t seed);
 
   void restore_initial() { values_.copy_from(initial_); }

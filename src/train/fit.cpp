@@ -36,17 +36,19 @@ std::string number(double value) {
   return text;
 }
 
-/// One run of the command: a search (src/search) asks for trainings, a Trainer does them, a RunFolder takes
-/// what comes out.
+/// One run of the command: a search (src/search) asks for trainings, a Trainer does them, a
+/// RunFolder takes what comes out.
 class Fit {
  public:
   Fit(const FitConfig& config, FitObserver& observer)
       : config_(config),
         observer_(observer),
         data_(load_data(config.data, config.run.seed)),
-        chosen_((check_data(data_, config), make_backend({config.run.device, config.run.engine, config.run.threads}))),
+        chosen_((check_data(data_, config),
+                 make_backend({config.run.device, config.run.engine, config.run.threads}))),
         backend_(*chosen_.backend),
-        network_(backend_, model_spec(config.model), Trainer::rows_needed(data_.train.rows, config.train.batch)),
+        network_(backend_, model_spec(config.model),
+                 Trainer::rows_needed(data_.train.rows, config.train.batch)),
         task_(make_task(config, network_.parameters().list())),
         folder_(prepare_folder()),
         trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}
@@ -80,12 +82,13 @@ class Fit {
   }
 
   std::int64_t sample_every() const {
-    return config_.train.eval_every > 0 ? config_.train.eval_every : std::max<std::int64_t>(1, config_.train.steps / 50);
+    return config_.train.eval_every > 0 ? config_.train.eval_every
+                                        : std::max<std::int64_t>(1, config_.train.steps / 50);
   }
 
   TrainerSettings trainer_settings() const {
-    return {loss_kind(config_.train), static_cast<float>(config_.train.learning_rate), config_.train.batch,
-            sample_every(), config_.run.seed};
+    return {loss_kind(config_.train), static_cast<float>(config_.train.learning_rate),
+            config_.train.batch, sample_every(), config_.run.seed};
   }
 
   search::Settings search_settings() {
@@ -116,13 +119,15 @@ class Fit {
     return settings;
   }
 
-  /// λ_max = max |∂L/∂w| at zero weights: from there on all-zero weights are stationary (Theorem 9). Where the
-  /// activations of zero weights pass nothing on (all biases negative under ReLU), the initial weights serve.
+  /// λ_max = max |∂L/∂w| at zero weights: from there on all-zero weights are stationary (Theorem
+  /// 9). Where the activations of zero weights pass nothing on (all biases negative under ReLU),
+  /// the initial weights serve.
   float automatic_lambda_max() {
     nn::Parameters& parameters = network_.parameters();
     parameters.restore_initial();
     for (const PenalisedLayer& layer : task_.layers) {
-      backend_.zero(parameters.value(layer.parameter), static_cast<std::size_t>(layer.numel) * sizeof(float));
+      backend_.zero(parameters.value(layer.parameter),
+                    static_cast<std::size_t>(layer.numel) * sizeof(float));
     }
     trainer_.full_gradient();
     float largest = trainer_.largest_gradient();
@@ -132,8 +137,10 @@ class Fit {
       largest = trainer_.largest_gradient();
     }
     if (!(largest > 0.0f && std::isfinite(largest))) {
-      throw InputError({"search.lambda", "no bracket can be found: the gradient at the initial weights is not a "
-                        "positive finite number", number(static_cast<double>(largest)),
+      throw InputError({"search.lambda",
+                        "no bracket can be found: the gradient at the initial weights is not a "
+                        "positive finite number",
+                        number(static_cast<double>(largest)),
                         "give a bracket, e.g. lambda = [1e-7, 1e-3], and check the data's scale"});
     }
     return largest;
@@ -143,7 +150,8 @@ class Fit {
   std::vector<float> plan_lambda(const std::vector<float>& lambda) const {
     std::vector<float> all;
     for (const PenalisedLayer& layer : task_.layers) {
-      all.push_back(layer.search_group < 0 ? 0.0f : lambda[static_cast<std::size_t>(layer.search_group)]);
+      all.push_back(layer.search_group < 0 ? 0.0f
+                                           : lambda[static_cast<std::size_t>(layer.search_group)]);
     }
     return all;
   }
@@ -161,7 +169,9 @@ class Fit {
 
   StopRule stop_rule() const {
     StopRule rule;
-    if (config_.search.method == "fixed" || config_.search.stop != "first-hit" || task_.targets.empty()) return rule;
+    if (config_.search.method == "fixed" || config_.search.stop != "first-hit" ||
+        task_.targets.empty())
+      return rule;
     rule.after = config_.search.first_hit_after;
     const auto band = [&](std::int64_t target) {
       const search::Band b = search::make_band(target, config_.sparsity.tolerance);
@@ -205,7 +215,8 @@ class Fit {
     progress.loss = std::numeric_limits<double>::quiet_NaN();
     auto last_report = round_start - std::chrono::seconds(1);
 
-    const auto watch = [&](std::int64_t step, const StepStatus& status, std::optional<double> batch_loss) {
+    const auto watch = [&](std::int64_t step, const StepStatus& status,
+                           std::optional<double> batch_loss) {
       if (batch_loss) {
         progress.loss = *batch_loss;
         history_.add_step({round.round, step, round.lambda, search_counts(status.nnz), *batch_loss,
@@ -218,13 +229,14 @@ class Fit {
       const std::vector<std::int64_t> counts = search_counts(status.nnz);
       progress.nnz = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
       progress.seconds = seconds_since(start_);
-      progress.round_seconds_left =
-          seconds_since(round_start) / static_cast<double>(step) * static_cast<double>(progress.steps - step);
+      progress.round_seconds_left = seconds_since(round_start) / static_cast<double>(step) *
+                                    static_cast<double>(progress.steps - step);
       observer_.progress(progress);
       cancelled_ = observer_.cancelled();
       return cancelled_;
     };
-    const StepStatus status = trainer_.run(plan_lambda(lambda), stop_rule(), config_.train.steps, watch);
+    const StepStatus status =
+        trainer_.run(plan_lambda(lambda), stop_rule(), config_.train.steps, watch);
 
     round.nnz = search_counts(status.nnz);
     round.steps = status.steps;
@@ -233,12 +245,13 @@ class Fit {
     if (!round.diverged) {
       round.train_loss = trainer_.evaluate_train().loss;
       if (const auto test = trainer_.evaluate_test()) round.test_loss = test->loss;
-      // Finite weights can still give a loss that is not: the network is of no use, so the probe failed.
+      // Finite weights can still give a loss that is not: the network is of no use, so the probe
+      // failed.
       round.diverged = !std::isfinite(round.train_loss);
     }
     if (round.diverged) {
-      observer_.note("round " + std::to_string(round.round) + " diverged at step " + std::to_string(round.steps) +
-                     " with λ " + number(round.lambda.front()) +
+      observer_.note("round " + std::to_string(round.round) + " diverged at step " +
+                     std::to_string(round.steps) + " with λ " + number(round.lambda.front()) +
                      (round.lambda.size() > 1 ? ", …" : "") +
                      ": non-finite loss; a failed probe. A smaller train.learning_rate may help");
     }
@@ -249,7 +262,8 @@ class Fit {
         network_.parameters().keep_as_best();
         best_round_ = rounds_.size();
       }
-      round.hit = !cancelled_ && search.met() && search.best() && *search.best() + 1 == search.probes().size();
+      round.hit = !cancelled_ && search.met() && search.best() &&
+                  *search.best() + 1 == search.probes().size();
     }
     round.seconds = seconds_since(round_start);
     rounds_.push_back(round);
@@ -267,7 +281,8 @@ class Fit {
       brackets.emplace_back(queries.front().lo, queries.front().hi);
     } else {
       for (const PenalisedLayer& layer : task_.layers) {
-        const bool wanted = layer.search_group >= 0 && queries[static_cast<std::size_t>(layer.search_group)].wanted;
+        const bool wanted =
+            layer.search_group >= 0 && queries[static_cast<std::size_t>(layer.search_group)].wanted;
         brackets.emplace_back(0.0f, 0.0f);  // empty: nothing asked
         if (wanted) {
           const search::PivotQuery& query = queries[static_cast<std::size_t>(layer.search_group)];
@@ -299,7 +314,8 @@ class Fit {
     result.achieved = have_best && !cancelled_ && search.met();
     if (fixed && task_.targets.empty()) result.achieved = have_best && !cancelled_;
     result.outcome = outcome(result, fixed);
-    if (!have_best) observer_.note("no training ended with finite weights: the initial weights are kept");
+    if (!have_best)
+      observer_.note("no training ended with finite weights: the initial weights are kept");
 
     const std::vector<float> lambda = plan_lambda(
         have_best ? search.probes()[*search.best()].lambda
@@ -332,11 +348,14 @@ class Fit {
       row.numel = layer.numel;
       row.nnz = static_cast<std::int64_t>(kkt[i].nonzeros);
       row.lambda = static_cast<double>(lambda[i]);
-      if (row.lambda > 0.0 && kkt[i].nonzeros > 0) row.kkt_nonzero = static_cast<double>(kkt[i].on_nonzero) / row.lambda;
-      if (row.lambda > 0.0 && kkt[i].zeros > 0) row.kkt_zero = static_cast<double>(kkt[i].on_zero) / row.lambda;
+      if (row.lambda > 0.0 && kkt[i].nonzeros > 0)
+        row.kkt_nonzero = static_cast<double>(kkt[i].on_nonzero) / row.lambda;
+      if (row.lambda > 0.0 && kkt[i].zeros > 0)
+        row.kkt_zero = static_cast<double>(kkt[i].on_zero) / row.lambda;
       if (layerwise() && layer.search_group >= 0) {
         row.target_nnz = task_.targets[static_cast<std::size_t>(layer.search_group)];
-        row.reached = search::make_band(*row.target_nnz, config_.sparsity.tolerance).contains(row.nnz);
+        row.reached =
+            search::make_band(*row.target_nnz, config_.sparsity.tolerance).contains(row.nnz);
       } else {
         row.reached = result.achieved;
       }
@@ -354,7 +373,8 @@ class Fit {
     for (std::size_t i = 0; i < parameters.list().size(); ++i) {
       const nn::Parameter& p = parameters.list()[i];
       NamedTensor tensor{p.name, p.shape, std::vector<float>(static_cast<std::size_t>(p.numel))};
-      backend_.download(tensor.values.data(), parameters.value(i), tensor.values.size() * sizeof(float));
+      backend_.download(tensor.values.data(), parameters.value(i),
+                        tensor.values.size() * sizeof(float));
       model.tensors.push_back(std::move(tensor));
     }
     write_safetensors(folder_->staged("model.safetensors"), model);

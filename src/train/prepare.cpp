@@ -13,7 +13,8 @@ namespace {
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
   return text + "]";
 }
 
@@ -23,45 +24,54 @@ std::string join(const std::vector<std::string>& names) {
   return text;
 }
 
-void check_target(const std::string& key, std::int64_t target, std::int64_t numel, const std::string& of) {
+void check_target(const std::string& key, std::int64_t target, std::int64_t numel,
+                  const std::string& of) {
   if (target > numel) {
-    throw InputError({key, "target above the " + std::to_string(numel) + " penalised weights of " + of,
-                      std::to_string(target), "choose a target from 0 to " + std::to_string(numel)});
+    throw InputError(
+        {key, "target above the " + std::to_string(numel) + " penalised weights of " + of,
+         std::to_string(target), "choose a target from 0 to " + std::to_string(numel)});
   }
 }
 
 void check_part(const Dataset& data, const FitConfig& config, const std::string& part) {
   const std::vector<std::int64_t>& widths = config.model.widths;
   if (data.features != widths.front()) {
-    throw InputError({"model.widths", "the first width must be the number of inputs of the " + part + " data (" +
-                      data.source + "), " + std::to_string(data.features),
-                      std::to_string(widths.front()), "set widths = [" + std::to_string(data.features) + ", …]"});
+    throw InputError({"model.widths",
+                      "the first width must be the number of inputs of the " + part + " data (" +
+                          data.source + "), " + std::to_string(data.features),
+                      std::to_string(widths.front()),
+                      "set widths = [" + std::to_string(data.features) + ", …]"});
   }
   if (config.train.loss == "mse") {
     if (data.outputs != widths.back()) {
-      throw InputError({"model.widths", "with loss mse the last width must be the number of targets of the " + part +
-                        " data (" + data.source + "), " + std::to_string(data.outputs),
-                        std::to_string(widths.back()), "set widths = […, " + std::to_string(data.outputs) + "]"});
+      throw InputError({"model.widths",
+                        "with loss mse the last width must be the number of targets of the " +
+                            part + " data (" + data.source + "), " + std::to_string(data.outputs),
+                        std::to_string(widths.back()),
+                        "set widths = […, " + std::to_string(data.outputs) + "]"});
     }
     return;
   }
   if (data.outputs != 1) {
-    throw InputError({data.source, "cross-entropy wants one column of class labels in the " + part + " data",
-                      std::to_string(data.outputs) + " columns", "name one target column, or use loss mse"});
+    throw InputError(
+        {data.source, "cross-entropy wants one column of class labels in the " + part + " data",
+         std::to_string(data.outputs) + " columns", "name one target column, or use loss mse"});
   }
   for (std::int64_t row = 0; row < data.rows; ++row) {
     const float label = data.targets[static_cast<std::size_t>(row)];
     if (label != std::floor(label) || label < 0.0f || label >= static_cast<float>(widths.back())) {
-      throw InputError({data.source + ", " + part + " row " + std::to_string(row + 1),
-                        "cross-entropy wants whole class labels from 0 to " + std::to_string(widths.back() - 1) +
-                        " (the last of model.widths, minus one)", std::to_string(label),
-                        "renumber the classes, widen the last layer, or use loss mse"});
+      throw InputError(
+          {data.source + ", " + part + " row " + std::to_string(row + 1),
+           "cross-entropy wants whole class labels from 0 to " + std::to_string(widths.back() - 1) +
+               " (the last of model.widths, minus one)",
+           std::to_string(label), "renumber the classes, widen the last layer, or use loss mse"});
     }
   }
 }
 
 Dataset read_file(const DataConfig& config, const std::string& path, std::int64_t features) {
-  return config.kind == "libsvm" ? read_libsvm(path, features) : read_csv(path, config.target_columns);
+  return config.kind == "libsvm" ? read_libsvm(path, features)
+                                 : read_csv(path, config.target_columns);
 }
 
 }  // namespace
@@ -71,7 +81,8 @@ DataSplit load_data(const DataConfig& config, std::uint64_t seed) {
   if (!config.test_path.empty() && !built_in) {
     DataSplit split;
     split.train = read_file(config, config.path, 0);
-    // The training file fixes the inputs: a test file whose last ones are all zero has the same number.
+    // The training file fixes the inputs: a test file whose last ones are all zero has the same
+    // number.
     split.test = read_file(config, config.test_path, split.train.features);
     return split;
   }
@@ -83,7 +94,8 @@ void check_data(const DataSplit& data, const FitConfig& config) {
   check_part(data.train, config, "training");
   if (data.test.rows > 0) check_part(data.test, config, "test");
   if (config.train.batch > data.train.rows) {
-    throw InputError({"train.batch", "larger than the " + std::to_string(data.train.rows) + " training rows",
+    throw InputError({"train.batch",
+                      "larger than the " + std::to_string(data.train.rows) + " training rows",
                       std::to_string(config.train.batch), "use a smaller batch or \"full\""});
   }
 }
@@ -112,7 +124,8 @@ Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parame
   std::vector<std::string> names;
   for (const nn::Parameter& p : parameters) names.push_back(p.name);
   for (const std::string& pattern : sparsity.penalise) {
-    if (std::none_of(names.begin(), names.end(), [&](const auto& n) { return nn::matches_pattern(n, pattern); })) {
+    if (std::none_of(names.begin(), names.end(),
+                     [&](const auto& n) { return nn::matches_pattern(n, pattern); })) {
       throw InputError({"sparsity.penalise", "no parameter has such a name", pattern,
                         "use a pattern that fits one of " + join(names)});
     }
@@ -130,7 +143,8 @@ Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parame
     numel += p.numel;
   }
   if (task.layers.empty()) {
-    throw InputError({"sparsity.penalise", "no parameter is penalised", "an empty list", "name one, e.g. \"*.weight\""});
+    throw InputError({"sparsity.penalise", "no parameter is penalised", "an empty list",
+                      "name one, e.g. \"*.weight\""});
   }
 
   if (sparsity.layers.empty()) {
@@ -154,17 +168,20 @@ Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parame
     auto found = wanted.find(layer.name);
     if (found == wanted.end()) found = wanted.find(parameters[layer.parameter].name);
     if (found == wanted.end()) {
-      task.notes.push_back("layer " + layer.name + " has no target in [sparsity.layers]: its λ is 0");
+      task.notes.push_back("layer " + layer.name +
+                           " has no target in [sparsity.layers]: its λ is 0");
       continue;
     }
-    check_target("sparsity.layers." + found->first, found->second, layer.numel, "layer " + layer.name);
+    check_target("sparsity.layers." + found->first, found->second, layer.numel,
+                 "layer " + layer.name);
     layer.search_group = static_cast<std::int32_t>(task.search_groups++);
     task.targets.push_back(found->second);
     wanted.erase(found);
   }
   if (!wanted.empty()) {
-    throw InputError({"sparsity.layers." + wanted.begin()->first, "no penalised layer has this name",
-                      wanted.begin()->first, "use one of " + join(penalised)});
+    throw InputError({"sparsity.layers." + wanted.begin()->first,
+                      "no penalised layer has this name", wanted.begin()->first,
+                      "use one of " + join(penalised)});
   }
   task.required = sparsity.layers_required == 0 ? task.search_groups : sparsity.layers_required;
   return task;
@@ -175,7 +192,8 @@ void load_initial(Backend& backend, nn::Parameters& parameters, const std::strin
   const std::vector<nn::Parameter>& list = parameters.list();
   std::map<std::string, const NamedTensor*> found;
   for (const NamedTensor& tensor : file.tensors) {
-    if (std::none_of(list.begin(), list.end(), [&](const auto& p) { return p.name == tensor.name; })) {
+    if (std::none_of(list.begin(), list.end(),
+                     [&](const auto& p) { return p.name == tensor.name; })) {
       throw InputError({path, "holds a tensor that the network does not have", tensor.name,
                         "remove it, or change model.widths to the network it belongs to"});
     }
@@ -184,21 +202,25 @@ void load_initial(Backend& backend, nn::Parameters& parameters, const std::strin
   for (std::size_t i = 0; i < list.size(); ++i) {
     const auto at = found.find(list[i].name);
     if (at == found.end()) {
-      throw InputError({path, "lacks the tensor " + list[i].name + " of shape " + shape_text(list[i].shape), "",
-                        "give a file with every parameter of the network"});
+      throw InputError(
+          {path, "lacks the tensor " + list[i].name + " of shape " + shape_text(list[i].shape), "",
+           "give a file with every parameter of the network"});
     }
     const NamedTensor& tensor = *at->second;
     if (tensor.shape != list[i].shape) {
-      throw InputError({path, "tensor " + tensor.name + " must have the shape " + shape_text(list[i].shape),
-                        shape_text(tensor.shape), "give weights of this network, or change model.widths"});
+      throw InputError(
+          {path, "tensor " + tensor.name + " must have the shape " + shape_text(list[i].shape),
+           shape_text(tensor.shape), "give weights of this network, or change model.widths"});
     }
     for (std::size_t e = 0; e < tensor.values.size(); ++e) {
       if (!std::isfinite(tensor.values[e])) {
-        throw InputError({path, "tensor " + tensor.name + " has a non-finite element " + std::to_string(e),
-                          std::to_string(tensor.values[e]), "give finite initial weights"});
+        throw InputError(
+            {path, "tensor " + tensor.name + " has a non-finite element " + std::to_string(e),
+             std::to_string(tensor.values[e]), "give finite initial weights"});
       }
     }
-    backend.upload(parameters.initial(i), tensor.values.data(), tensor.values.size() * sizeof(float));
+    backend.upload(parameters.initial(i), tensor.values.data(),
+                   tensor.values.size() * sizeof(float));
   }
   parameters.restore_initial();
   parameters.keep_as_best();

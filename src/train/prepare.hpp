@@ -14,20 +14,21 @@ namespace cuthresh::train {
 
 /// One penalised parameter: a group of the plan.
 struct PenalisedLayer {
-  std::size_t parameter = 0;    ///< index in the network's list
-  std::string name;             ///< "fc1"; "fc1.bias" for a bias that a pattern took in
+  std::size_t parameter = 0;  ///< index in the network's list
+  std::string name;           ///< "fc1"; "fc1.bias" for a bias that a pattern took in
   std::int64_t numel = 0;
   std::int32_t search_group = -1;  ///< which of the search's λ it follows; −1: none, its λ is 0
 };
 
-/// What is to be found: everything in the configuration that needs the network's shape to be understood.
+/// What is to be found: everything in the configuration that needs the network's shape to be
+/// understood.
 struct Task {
-  std::vector<std::int32_t> groups;      ///< for each parameter its plan group, or −1
-  std::vector<PenalisedLayer> layers;    ///< a plan group each
-  std::vector<std::int64_t> targets;     ///< a search group each; empty: nothing to meet
+  std::vector<std::int32_t> groups;    ///< for each parameter its plan group, or −1
+  std::vector<PenalisedLayer> layers;  ///< a plan group each
+  std::vector<std::int64_t> targets;   ///< a search group each; empty: nothing to meet
   std::int64_t search_groups = 1;
-  std::int64_t required = 0;             ///< search groups that must meet their target
-  std::vector<std::string> notes;        ///< what the user should know
+  std::int64_t required = 0;       ///< search groups that must meet their target
+  std::vector<std::string> notes;  ///< what the user should know
 };
 
 DataSplit load_data(const DataConfig& config, std::uint64_t seed);
@@ -38,10 +39,12 @@ nn::MlpSpec model_spec(const ModelConfig& config);
 nn::Initialisation initialisation(const ModelConfig& config);
 LossKind loss_kind(const TrainConfig& config);
 
-/// Selects the penalised parameters and turns counts, fractions and per-layer targets into Task::targets.
+/// Selects the penalised parameters and turns counts, fractions and per-layer targets into
+/// Task::targets.
 Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parameters);
 
-/// Reads initial weights from a safetensors file; every parameter must be there, with its shape, and no other.
+/// Reads initial weights from a safetensors file; every parameter must be there, with its shape,
+/// and no other.
 void load_initial(Backend& backend, nn::Parameters& parameters, const std::string& path);
 
 }  // namespace cuthresh::train

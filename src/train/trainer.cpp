@@ -10,8 +10,8 @@ std::int64_t Trainer::rows_needed(std::int64_t train_rows, std::int64_t batch) {
   return batch == 0 ? train_rows : std::max(batch, std::min(kEvaluationRows, train_rows));
 }
 
-Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data, const TrainerSettings& settings,
-                 std::span<const std::int32_t> groups)
+Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
+                 const TrainerSettings& settings, std::span<const std::int32_t> groups)
     : backend_(backend),
       network_(network),
       settings_(settings),
@@ -23,7 +23,8 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data, 
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
-    tensors.push_back({parameters.value(i), parameters.gradient(i), parameters.list()[i].numel, groups[i]});
+    tensors.push_back(
+        {parameters.value(i), parameters.gradient(i), parameters.list()[i].numel, groups[i]});
     count = std::max(count, groups[i] + 1);
   }
   plan_ = backend.make_plan(tensors, count);
@@ -54,8 +55,9 @@ Trainer::DeviceData Trainer::upload(const Dataset& data) const {
   return device;
 }
 
-LossArgs Trainer::loss_args(const float* prediction, const float* targets, const std::int32_t* labels,
-                            std::int64_t rows, std::int64_t mean_over) const {
+LossArgs Trainer::loss_args(const float* prediction, const float* targets,
+                            const std::int32_t* labels, std::int64_t rows,
+                            std::int64_t mean_over) const {
   LossArgs args;
   args.rows = rows;
   args.columns = outputs_;
@@ -82,10 +84,14 @@ double Trainer::mean_loss(double sum, std::int64_t rows) const {
 
 void Trainer::gather(std::int64_t first, std::int64_t rows) {
   const std::int64_t* index = order_.data() + first;
-  const auto row_bytes = [](std::int64_t elements) { return static_cast<std::size_t>(elements) * 4; };
-  backend_.gather_rows(batch_inputs_.data(), train_.inputs.data(), index, rows, row_bytes(network_.inputs()));
+  const auto row_bytes = [](std::int64_t elements) {
+    return static_cast<std::size_t>(elements) * 4;
+  };
+  backend_.gather_rows(batch_inputs_.data(), train_.inputs.data(), index, rows,
+                       row_bytes(network_.inputs()));
   if (settings_.loss == LossKind::kMse) {
-    backend_.gather_rows(batch_targets_.data(), train_.targets.data(), index, rows, row_bytes(outputs_));
+    backend_.gather_rows(batch_targets_.data(), train_.targets.data(), index, rows,
+                         row_bytes(outputs_));
   } else {
     backend_.gather_rows(batch_labels_.data(), train_.labels.data(), index, rows, row_bytes(1));
   }
@@ -148,7 +154,8 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
 Evaluation Trainer::evaluate(const DeviceData& data) {
   for (std::int64_t first = 0; first < data.rows; first += network_.max_rows()) {
     const std::int64_t rows = std::min(network_.max_rows(), data.rows - first);
-    const float* prediction = network_.forward(data.inputs.data() + first * network_.inputs(), rows);
+    const float* prediction =
+        network_.forward(data.inputs.data() + first * network_.inputs(), rows);
     const bool mse = settings_.loss == LossKind::kMse;
     LossArgs args = loss_args(prediction, mse ? data.targets.data() + first * outputs_ : nullptr,
                               mse ? nullptr : data.labels.data() + first, rows, data.rows);
@@ -176,7 +183,8 @@ void Trainer::full_gradient() {
     const std::int64_t rows = std::min(network_.max_rows(), train_.rows - first);
     const float* x = train_.inputs.data() + first * network_.inputs();
     const bool mse = settings_.loss == LossKind::kMse;
-    LossArgs args = loss_args(network_.forward(x, rows), mse ? train_.targets.data() + first * outputs_ : nullptr,
+    LossArgs args = loss_args(network_.forward(x, rows),
+                              mse ? train_.targets.data() + first * outputs_ : nullptr,
                               mse ? nullptr : train_.labels.data() + first, rows, train_.rows);
     args.gradient = network_.output_gradient();
     apply_loss(args);

@@ -20,8 +20,8 @@ enum class LossKind : std::uint8_t { kMse, kCrossEntropy };
 struct TrainerSettings {
   LossKind loss = LossKind::kMse;
   float learning_rate = 0.1f;
-  std::int64_t batch = 0;        ///< 0: full batch
-  std::int64_t sample_every = 1; ///< steps between two looks at the batch's loss
+  std::int64_t batch = 0;         ///< 0: full batch
+  std::int64_t sample_every = 1;  ///< steps between two looks at the batch's loss
   std::uint64_t seed = 0;
 };
 
@@ -31,8 +31,8 @@ struct Evaluation {
   std::optional<double> accuracy;
 };
 
-/// Algorithm 3 of arXiv 2408.02801 on one network and data set: proximal gradient steps from the initial
-/// weights. The plan's groups are the penalised parameters, in the network's order.
+/// Algorithm 3 of arXiv 2408.02801 on one network and data set: proximal gradient steps from the
+/// initial weights. The plan's groups are the penalised parameters, in the network's order.
 class Trainer {
  public:
   /// Rows of a forward pass when batches are not the full set: enough to keep two cores busy.
@@ -40,15 +40,17 @@ class Trainer {
   static std::int64_t rows_needed(std::int64_t train_rows, std::int64_t batch);
 
   /// `groups`: for each parameter its group, or −1 for one that is not penalised.
-  Trainer(Backend& backend, nn::Network& network, const DataSplit& data, const TrainerSettings& settings,
-          std::span<const std::int32_t> groups);
+  Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
+          const TrainerSettings& settings, std::span<const std::int32_t> groups);
 
-  /// After each look at the status: steps done, the status, the loss of the batch if this step was sampled.
-  /// Returns true to end the round.
-  using Watch = std::function<bool(std::int64_t step, const StepStatus& status, std::optional<double> batch_loss)>;
+  /// After each look at the status: steps done, the status, the loss of the batch if this step was
+  /// sampled. Returns true to end the round.
+  using Watch = std::function<bool(std::int64_t step, const StepStatus& status,
+                                   std::optional<double> batch_loss)>;
 
   /// One round: at most `steps` steps with `lambda` (one a group) from the initial weights.
-  StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps, const Watch& watch);
+  StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
+                 const Watch& watch);
 
   Evaluation evaluate_train() { return evaluate(train_); }
   /// Nothing without test rows.
@@ -73,8 +75,8 @@ class Trainer {
   };
 
   DeviceData upload(const Dataset& data) const;
-  LossArgs loss_args(const float* prediction, const float* targets, const std::int32_t* labels, std::int64_t rows,
-                     std::int64_t mean_over) const;
+  LossArgs loss_args(const float* prediction, const float* targets, const std::int32_t* labels,
+                     std::int64_t rows, std::int64_t mean_over) const;
   void apply_loss(const LossArgs& args);
   double mean_loss(double sum, std::int64_t rows) const;
   Evaluation evaluate(const DeviceData& data);

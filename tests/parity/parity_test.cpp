@@ -1,5 +1,6 @@
-// Against what others computed: PyTorch's softshrink to the bit, Random123's known answers, and a float64
-// recursion over 1,000 full-batch steps. The tables are made by the Python scripts in this folder.
+// Against what others computed: PyTorch's softshrink to the bit, Random123's known answers, and a
+// float64 recursion over 1,000 full-batch steps. The tables are made by the Python scripts in this
+// folder.
 
 #include <gtest/gtest.h>
 
@@ -35,14 +36,19 @@ std::vector<Row> read_table(const std::string& name) {
       continue;
     }
     Row row;
-    for (std::size_t i = 0; i < header.size(); ++i) row[header[i]] = i < values.size() ? values[i] : "";
+    for (std::size_t i = 0; i < header.size(); ++i)
+      row[header[i]] = i < values.size() ? values[i] : "";
     rows.push_back(row);
   }
   return rows;
 }
 
-std::uint32_t hex(const std::string& text) { return static_cast<std::uint32_t>(std::stoul(text, nullptr, 16)); }
-float hex_float(const std::string& text) { return __builtin_bit_cast(float, hex(text)); }
+std::uint32_t hex(const std::string& text) {
+  return static_cast<std::uint32_t>(std::stoul(text, nullptr, 16));
+}
+float hex_float(const std::string& text) {
+  return __builtin_bit_cast(float, hex(text));
+}
 
 std::vector<std::uint32_t> hex_list(const std::string& text) {
   std::stringstream words(text);
@@ -59,9 +65,13 @@ TEST(PyTorch, StepIsSoftshrinkOfTheGradientStepToTheBit) {
     const float g = hex_float(row.at("g"));
     const float alpha = hex_float(row.at("alpha"));
     const float t = hex_float(row.at("t"));
-    const std::string what = "w " + row.at("w") + " g " + row.at("g") + " alpha " + row.at("alpha") + " t " + row.at("t");
-    ASSERT_EQ(__builtin_bit_cast(std::uint32_t, fused_multiply_add(-alpha, g, w)), hex(row.at("z_torch"))) << what;
-    ASSERT_EQ(__builtin_bit_cast(std::uint32_t, ProxGradientStep<float>{alpha, t}(w, g)), hex(row.at("y_torch")))
+    const std::string what = "w " + row.at("w") + " g " + row.at("g") + " alpha " +
+                             row.at("alpha") + " t " + row.at("t");
+    ASSERT_EQ(__builtin_bit_cast(std::uint32_t, fused_multiply_add(-alpha, g, w)),
+              hex(row.at("z_torch")))
+        << what;
+    ASSERT_EQ(__builtin_bit_cast(std::uint32_t, ProxGradientStep<float>{alpha, t}(w, g)),
+              hex(row.at("y_torch")))
         << what;
   }
 }
@@ -95,13 +105,16 @@ TEST(Philox, InitialWeightsAreThoseOfTheIndependentGenerator) {
       if (row.at("kind") == "init") {
         const auto want = hex_list(row.at("values"));
         for (std::size_t e = 0; e < want.size(); ++e) {
-          EXPECT_EQ(__builtin_bit_cast(std::uint32_t, got[e]), want[e]) << row.at("name") << " " << e;
+          EXPECT_EQ(__builtin_bit_cast(std::uint32_t, got[e]), want[e])
+              << row.at("name") << " " << e;
         }
         ++first_values;
       } else if (row.at("kind") == "sum") {
         double sum = 0.0;  // exact: multiples of one small power of two
         for (const float v : got) sum += static_cast<double>(v);
-        EXPECT_EQ(__builtin_bit_cast(std::uint64_t, sum), std::stoull(row.at("values"), nullptr, 16)) << row.at("name");
+        EXPECT_EQ(__builtin_bit_cast(std::uint64_t, sum),
+                  std::stoull(row.at("values"), nullptr, 16))
+            << row.at("name");
         ++sums;
       }
     }
@@ -110,7 +123,8 @@ TEST(Philox, InitialWeightsAreThoseOfTheIndependentGenerator) {
   EXPECT_EQ(sums, 8);
 }
 
-// The samples that the reference was trained on, to the bit: two implementations of a chaotic series part.
+// The samples that the reference was trained on, to the bit: two implementations of a chaotic
+// series part.
 DataSplit reference_data() {
   DataSplit split;
   split.train.features = 6;
@@ -118,7 +132,8 @@ DataSplit reference_data() {
   split.test.features = 6;
   split.test.outputs = 1;
   for (const Row& row : read_table("mackey_glass_1000_data.csv")) {
-    for (int i = 0; i < 6; ++i) split.train.inputs.push_back(hex_float(row.at("x" + std::to_string(i))));
+    for (int i = 0; i < 6; ++i)
+      split.train.inputs.push_back(hex_float(row.at("x" + std::to_string(i))));
     split.train.targets.push_back(hex_float(row.at("y")));
     ++split.train.rows;
   }
@@ -134,16 +149,18 @@ TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
   nn::Network network(*backend, {{6, 128, 128, 64, 1}, Activation::kRelu, 0.01f}, 1000);
   network.parameters().initialise(nn::Initialisation::kPytorch, 123);
   const std::vector<std::int32_t> groups = {0, -1, 1, -1, 2, -1, 3, -1};
-  train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, 0, 100, 123}, groups);
+  train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, 0, 100, 123},
+                         groups);
 
   std::map<std::int64_t, double> loss;
   std::map<std::int64_t, std::uint64_t> nnz;
   const std::vector<float> lambda(4, 1e-4f);
-  trainer.run(lambda, {}, 1001, [&](std::int64_t step, const StepStatus& status, std::optional<double> batch_loss) {
-    if (batch_loss) loss[step - 1] = *batch_loss;  // taken before the step
-    nnz[step] = status.total;
-    return false;
-  });
+  trainer.run(lambda, {}, 1001,
+              [&](std::int64_t step, const StepStatus& status, std::optional<double> batch_loss) {
+                if (batch_loss) loss[step - 1] = *batch_loss;  // taken before the step
+                nnz[step] = status.total;
+                return false;
+              });
   int compared = 0;
   for (const Row& row : read_table("mackey_glass_1000.csv")) {
     const std::int64_t step = std::stoll(row.at("step"));
@@ -151,7 +168,8 @@ TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
     EXPECT_NEAR(loss.at(step), want, 1e-4 * want) << "after " << step << " steps";
     if (step > 0) {
       const double count = std::stod(row.at("nnz"));
-      EXPECT_NEAR(static_cast<double>(nnz.at(step)), count, 2e-3 * count) << "after " << step << " steps";
+      EXPECT_NEAR(static_cast<double>(nnz.at(step)), count, 2e-3 * count)
+          << "after " << step << " steps";
     }
     ++compared;
   }

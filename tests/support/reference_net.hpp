@@ -1,7 +1,8 @@
 #pragma once
 
-// An independent float64 network: plain loops over std:: mathematics, written from the textbook definitions and
-// sharing nothing with the library. What it cannot do fast it does plainly: gradients are central differences.
+// An independent float64 network: plain loops over std:: mathematics, written from the textbook
+// definitions and sharing nothing with the library. What it cannot do fast it does plainly:
+// gradients are central differences.
 
 #include <algorithm>
 #include <cmath>
@@ -42,7 +43,8 @@ struct ReferenceNet {
   }
 
   /// Mean over rows and outputs of squared errors.
-  double mse(const std::vector<std::vector<double>>& x, const std::vector<std::vector<double>>& y) const {
+  double mse(const std::vector<std::vector<double>>& x,
+             const std::vector<std::vector<double>>& y) const {
     double sum = 0.0;
     for (std::size_t r = 0; r < x.size(); ++r) {
       const std::vector<double> out = forward(x[r]);
@@ -52,7 +54,8 @@ struct ReferenceNet {
   }
 
   /// Mean over rows of −log softmax(z)[label].
-  double cross_entropy(const std::vector<std::vector<double>>& x, const std::vector<int>& label) const {
+  double cross_entropy(const std::vector<std::vector<double>>& x,
+                       const std::vector<int>& label) const {
     double sum = 0.0;
     for (std::size_t r = 0; r < x.size(); ++r) {
       const std::vector<double> z = forward(x[r]);

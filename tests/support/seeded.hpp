@@ -13,7 +13,9 @@ class Random {
   std::uint32_t seed() const { return seed_; }
 
   /// 24 random bits on [lo, hi): the same numbers with every standard library.
-  float uniform(float lo, float hi) { return lo + (hi - lo) * static_cast<float>(engine_() >> 8) * 0x1p-24f; }
+  float uniform(float lo, float hi) {
+    return lo + (hi - lo) * static_cast<float>(engine_() >> 8) * 0x1p-24f;
+  }
   std::int64_t integer(std::int64_t lo, std::int64_t hi) {  // both ends included
     return lo + static_cast<std::int64_t>(engine_() % static_cast<std::uint32_t>(hi - lo + 1));
   }

@@ -14,8 +14,9 @@ namespace {
 
 double ulp_error(float got, double want) {
   const float nearest = static_cast<float>(want);
-  const double spacing = static_cast<double>(std::nextafter(std::abs(nearest), std::numeric_limits<float>::infinity()) -
-                                             std::abs(nearest));
+  const double spacing = static_cast<double>(
+      std::nextafter(std::abs(nearest), std::numeric_limits<float>::infinity()) -
+      std::abs(nearest));
   return std::abs(static_cast<double>(got) - want) / spacing;
 }
 
@@ -37,8 +38,12 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 TEST(Elementary, ExpWithinOneUlpWhereNormal) {
-  EXPECT_LE(worst(exp_float, [](double x) { return std::exp(x); }, kSmallest, 87.0f, true), 1.0);
-  EXPECT_LE(worst(exp_float, [](double x) { return std::exp(x); }, 87.0f, 88.72f, false), 1.0);
+  EXPECT_LE(worst(
+                exp_float, [](double x) { return std::exp(x); }, kSmallest, 87.0f, true),
+            1.0);
+  EXPECT_LE(worst(
+                exp_float, [](double x) { return std::exp(x); }, 87.0f, 88.72f, false),
+            1.0);
 }
 
 TEST(Elementary, ExpAtTheEnds) {
@@ -53,12 +58,16 @@ TEST(Elementary, ExpAtTheEnds) {
 }
 
 TEST(Elementary, LogWithinTwoUlp) {
-  EXPECT_LE(worst(log_float, [](double x) { return std::log(x); }, 0x1p-126f, 3e38f, false), 2.0);
+  EXPECT_LE(worst(
+                log_float, [](double x) { return std::log(x); }, 0x1p-126f, 3e38f, false),
+            2.0);
   EXPECT_EQ(log_float(1.0f), 0.0f);
 }
 
 TEST(Elementary, TanhWithinTwoUlp) {
-  EXPECT_LE(worst(tanh_float, [](double x) { return std::tanh(x); }, kSmallest, 100.0f, true), 2.0);
+  EXPECT_LE(worst(
+                tanh_float, [](double x) { return std::tanh(x); }, kSmallest, 100.0f, true),
+            2.0);
   EXPECT_EQ(tanh_float(kInf), 1.0f);
   EXPECT_EQ(tanh_float(-kInf), -1.0f);
   EXPECT_TRUE(std::signbit(tanh_float(-0.0f)));
@@ -66,14 +75,19 @@ TEST(Elementary, TanhWithinTwoUlp) {
 }
 
 TEST(Elementary, SigmoidWithinThreeUlp) {
-  EXPECT_LE(worst(sigmoid_float, [](double x) { return 1.0 / (1.0 + std::exp(-x)); }, kSmallest, 80.0f, true), 3.0);
+  EXPECT_LE(worst(
+                sigmoid_float, [](double x) { return 1.0 / (1.0 + std::exp(-x)); }, kSmallest,
+                80.0f, true),
+            3.0);
   EXPECT_EQ(sigmoid_float(kInf), 1.0f);
   EXPECT_EQ(sigmoid_float(-kInf), 0.0f);
   EXPECT_TRUE(std::isnan(sigmoid_float(kNan)));
 }
 
 TEST(Elementary, ErfWithinTwoUlp) {
-  EXPECT_LE(worst(erf_float, [](double x) { return std::erf(x); }, kSmallest, 10.0f, true), 2.0);
+  EXPECT_LE(worst(
+                erf_float, [](double x) { return std::erf(x); }, kSmallest, 10.0f, true),
+            2.0);
   EXPECT_EQ(erf_float(kInf), 1.0f);
   EXPECT_EQ(erf_float(-kInf), -1.0f);
   EXPECT_TRUE(std::signbit(erf_float(-0.0f)));

@@ -60,7 +60,8 @@ class FitTest : public ::testing::Test {
   }
 
   std::size_t entries() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+    return static_cast<std::size_t>(
+        std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
   }
 
   fs::path folder_;
@@ -91,7 +92,8 @@ TEST_F(FitTest, MeetsATargetAndWritesWhatItSays) {
   FitConfig again = load_config((folder_ / "run" / "config.toml").string());
   again.run.out = (folder_ / "again").string();
   fit(again);
-  EXPECT_EQ(bytes(folder_ / "again" / "model.safetensors"), bytes(folder_ / "run" / "model.safetensors"));
+  EXPECT_EQ(bytes(folder_ / "again" / "model.safetensors"),
+            bytes(folder_ / "run" / "model.safetensors"));
 }
 
 TEST_F(FitTest, SaysHowTheTargetWasMet) {
@@ -155,7 +157,8 @@ TEST_F(FitTest, FixedTrainsOnceWithTheGivenLambda) {
 }
 
 TEST_F(FitTest, AConvergedTrainingIsStationary) {
-  // One linear layer: convex, so many small steps end at the minimiser and the certificate must say so.
+  // One linear layer: convex, so many small steps end at the minimiser and the certificate must say
+  // so.
   FitConfig config = small();
   config.model.widths = {6, 1};
   config.sparsity.target_nnz.reset();
@@ -183,7 +186,8 @@ TEST_F(FitTest, ABudgetThatEndsKeepsTheBest) {
   for (const RoundResult& round : result.rounds) {
     EXPECT_LE(std::abs(result.nnz - 40), std::abs(round.nnz[0] - 40));
   }
-  EXPECT_NEAR(result.train_loss, result.rounds[static_cast<std::size_t>(result.best_round - 1)].train_loss, 1e-12);
+  EXPECT_NEAR(result.train_loss,
+              result.rounds[static_cast<std::size_t>(result.best_round - 1)].train_loss, 1e-12);
 }
 
 TEST_F(FitTest, MiniBatchesAndCrossEntropyFromCsv) {
@@ -244,7 +248,8 @@ TEST_F(FitTest, StartsFromGivenWeights) {
   config.run.out = (folder_ / "second").string();
   config.run.seed = 999;
   fit(config);
-  EXPECT_EQ(bytes(folder_ / "run" / "model.safetensors"), bytes(folder_ / "second" / "model.safetensors"));
+  EXPECT_EQ(bytes(folder_ / "run" / "model.safetensors"),
+            bytes(folder_ / "second" / "model.safetensors"));
 
   ModelFile model = read_safetensors(config.run.init);
   const std::string file = (folder_ / "w.safetensors").string();
@@ -254,7 +259,8 @@ TEST_F(FitTest, StartsFromGivenWeights) {
   ModelFile changed = model;
   changed.tensors.pop_back();
   write_safetensors(file, changed);
-  EXPECT_NE(message(config).find("lacks the tensor fc2.bias"), std::string::npos) << message(config);
+  EXPECT_NE(message(config).find("lacks the tensor fc2.bias"), std::string::npos)
+      << message(config);
   changed = model;
   changed.tensors.push_back({"fc9.weight", {1}, {0.0f}});
   write_safetensors(file, changed);
@@ -278,14 +284,25 @@ TEST_F(FitTest, RefusesWhatCannotBe) {
     EXPECT_EQ(entries(), 0U) << text;
     return text;
   };
-  EXPECT_NE(refused([](FitConfig& c) { c.model.widths = {5, 16, 1}; }).find("model.widths"), std::string::npos);
-  EXPECT_NE(refused([](FitConfig& c) { c.model.widths = {6, 16, 2}; }).find("model.widths"), std::string::npos);
-  EXPECT_NE(refused([](FitConfig& c) { c.sparsity.target_nnz = 113; }).find("112"), std::string::npos);
-  EXPECT_NE(refused([](FitConfig& c) { c.train.loss = "cross-entropy"; }).find("cross-entropy"), std::string::npos);
-  EXPECT_NE(refused([](FitConfig& c) { c.train.batch = 201; }).find("train.batch"), std::string::npos);
-  EXPECT_NE(refused([](FitConfig& c) { c.sparsity.penalise = {"conv*"}; }).find("conv*"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) {
+              c.model.widths = {5, 16, 1};
+            }).find("model.widths"),
+            std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) {
+              c.model.widths = {6, 16, 2};
+            }).find("model.widths"),
+            std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.sparsity.target_nnz = 113; }).find("112"),
+            std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.train.loss = "cross-entropy"; }).find("cross-entropy"),
+            std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.train.batch = 201; }).find("train.batch"),
+            std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.sparsity.penalise = {"conv*"}; }).find("conv*"),
+            std::string::npos);
   EXPECT_NE(refused([](FitConfig& c) { c.run.device = "cuda"; }).find("cuda"), std::string::npos);
-  EXPECT_NE(refused([](FitConfig& c) { c.data.train_rows = 2000; }).find("2000"), std::string::npos);
+  EXPECT_NE(refused([](FitConfig& c) { c.data.train_rows = 2000; }).find("2000"),
+            std::string::npos);
   const auto layer = [](FitConfig& c, const std::string& name, std::int64_t target) {
     c.sparsity.target_nnz.reset();
     c.sparsity.layers = {{name, target}};

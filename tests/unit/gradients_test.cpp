@@ -1,4 +1,5 @@
-// Gradients of every activation and loss, in every room, against central differences of a float64 network.
+// Gradients of every activation and loss, in every room, against central differences of a float64
+// network.
 
 #include <gtest/gtest.h>
 
@@ -75,7 +76,8 @@ struct Case {
 };
 
 // Loss and every gradient; `accumulate` splits the rows into two calls that add up.
-void check(const Room& room, const std::string& activation, const std::string& kind, bool accumulate) {
+void check(const Room& room, const std::string& activation, const std::string& kind,
+           bool accumulate) {
   Random random(20240811);
   SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
   Case c(activation, random);
@@ -108,7 +110,8 @@ void check(const Room& room, const std::string& activation, const std::string& k
     args.target = y.data() + first * outputs;
     args.label = label.data() + first;
     args.gradient = network.output_gradient();
-    args.gradient_scale = kind == "mse" ? 2.0f / static_cast<float>(kRows * outputs) : 1.0f / static_cast<float>(kRows);
+    args.gradient_scale = kind == "mse" ? 2.0f / static_cast<float>(kRows * outputs)
+                                        : 1.0f / static_cast<float>(kRows);
     args.sum = sum.data();
     args.accumulate = first > 0;
     if (kind == "mse") {
@@ -119,16 +122,19 @@ void check(const Room& room, const std::string& activation, const std::string& k
     network.backward(in, args.rows, first > 0);
   }
 
-  const double mean_over = kind == "mse" ? static_cast<double>(kRows * c.net.widths.back()) : static_cast<double>(kRows);
+  const double mean_over =
+      kind == "mse" ? static_cast<double>(kRows * c.net.widths.back()) : static_cast<double>(kRows);
   EXPECT_NEAR(sum.to_host().front().loss / mean_over, c.loss(kind), 2e-6);
 
-  const auto compare = [&](const float* device, std::vector<double>& reference, const std::string& name) {
+  const auto compare = [&](const float* device, std::vector<double>& reference,
+                           const std::string& name) {
     std::vector<float> got(reference.size());
     backend->download(got.data(), device, got.size() * sizeof(float));
     for (std::size_t i = 0; i < reference.size(); ++i) {
       const double want = c.central_difference(kind, reference[i]);
       // Sums of 37 products of numbers of order 1, scaled by 1/37: a few dozen units of 2^-24.
-      ASSERT_NEAR(static_cast<double>(got[i]), want, 3e-6 + 1e-5 * std::abs(want)) << name << "[" << i << "]";
+      ASSERT_NEAR(static_cast<double>(got[i]), want, 3e-6 + 1e-5 * std::abs(want))
+          << name << "[" << i << "]";
     }
   };
   for (std::size_t l = 0; l + 1 < c.net.widths.size(); ++l) {
@@ -147,16 +153,18 @@ TEST_P(Gradients, AddUpOverParts) {
   check(room, activation, loss, true);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Rooms, Gradients,
-    ::testing::Combine(::testing::ValuesIn(all_rooms()),
-                       ::testing::Values("identity", "relu", "leaky-relu", "tanh", "sigmoid", "gelu", "silu"),
-                       ::testing::Values("mse", "cross-entropy")),
-    [](const auto& test) {
-      std::string name = std::get<0>(test.param).name() + "_" + std::get<1>(test.param) + "_" + std::get<2>(test.param);
-      std::replace(name.begin(), name.end(), '-', '_');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Rooms, Gradients,
+                         ::testing::Combine(::testing::ValuesIn(all_rooms()),
+                                            ::testing::Values("identity", "relu", "leaky-relu",
+                                                              "tanh", "sigmoid", "gelu", "silu"),
+                                            ::testing::Values("mse", "cross-entropy")),
+                         [](const auto& test) {
+                           std::string name = std::get<0>(test.param).name() + "_" +
+                                              std::get<1>(test.param) + "_" +
+                                              std::get<2>(test.param);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace cuthresh::testing

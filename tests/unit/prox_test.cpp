@@ -1,5 +1,5 @@
-// The fused step, counts and certificate in every room: element-wise at 0 ulp against the formula written out
-// here, counts exactly.
+// The fused step, counts and certificate in every room: element-wise at 0 ulp against the formula
+// written out here, counts exactly.
 
 #include <gtest/gtest.h>
 
@@ -90,8 +90,8 @@ std::vector<float> hard_values(Random& random, std::size_t n, float t) {
   return v;
 }
 
-void check_list(const Room& room, const std::vector<TensorCase>& cases, std::int32_t groups, float alpha,
-                const std::vector<float>& lambda) {
+void check_list(const Room& room, const std::vector<TensorCase>& cases, std::int32_t groups,
+                float alpha, const std::vector<float>& lambda) {
   constexpr float kGuard = 12345.0f;
   constexpr std::int64_t kPad = 16;
   const auto backend = room.make();
@@ -104,7 +104,8 @@ void check_list(const Room& room, const std::vector<TensorCase>& cases, std::int
     w.emplace_back(*backend, std::span<const float>(padded));
     std::copy(c.g.begin(), c.g.end(), padded.begin() + c.offset);
     g.emplace_back(*backend, std::span<const float>(padded));
-    list.push_back({w.back().data() + c.offset, g.back().data() + c.offset, static_cast<std::int64_t>(n), c.group});
+    list.push_back({w.back().data() + c.offset, g.back().data() + c.offset,
+                    static_cast<std::int64_t>(n), c.group});
   }
   const auto plan = backend->make_plan(list, groups);
   backend->set_lambda(*plan, lambda);
@@ -125,7 +126,8 @@ void check_list(const Room& room, const std::vector<TensorCase>& cases, std::int
       if (std::isnan(want)) {
         ASSERT_TRUE(std::isnan(have)) << t << " " << i;
       } else {
-        ASSERT_EQ(bits_of(have), bits_of(want)) << t << " " << i << " w " << c.w[i] << " g " << c.g[i];
+        ASSERT_EQ(bits_of(have), bits_of(want))
+            << t << " " << i << " w " << c.w[i] << " g " << c.g[i];
       }
       if (c.group >= 0 && want != 0.0f) ++nnz[static_cast<std::size_t>(c.group)];
       if (!std::isfinite(want)) ++nonfinite;
@@ -146,13 +148,15 @@ void check_list(const Room& room, const std::vector<TensorCase>& cases, std::int
 TEST_P(Prox, EverySizeAndOffset) {
   Random random(11);
   SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
-  for (const std::size_t n : {0UL, 1UL, 3UL, 4UL, 5UL, 15UL, 16UL, 17UL, 63UL, 64UL, 65UL, 257UL, 16383UL, 16384UL,
-                              16385UL, 40009UL}) {
+  for (const std::size_t n : {0UL, 1UL, 3UL, 4UL, 5UL, 15UL, 16UL, 17UL, 63UL, 64UL, 65UL, 257UL,
+                              16383UL, 16384UL, 16385UL, 40009UL}) {
     for (std::int64_t offset = 0; offset < (n < 300 ? 16 : 2); ++offset) {
       const float alpha = 0.1f;
       const float lambda = random.uniform(1e-5f, 2.0f);
-      check_list(GetParam(), {{hard_values(random, n, alpha * lambda), random.vector(n, -1.0f, 1.0f), offset, 0}}, 1,
-                 alpha, {lambda});
+      check_list(
+          GetParam(),
+          {{hard_values(random, n, alpha * lambda), random.vector(n, -1.0f, 1.0f), offset, 0}}, 1,
+          alpha, {lambda});
     }
   }
 }
@@ -202,7 +206,8 @@ TEST_P(Prox, StopsExactlyWhenTheRuleHolds) {
     EXPECT_TRUE(status.stopped);
     EXPECT_EQ(status.steps, after == 0 ? 30 : 61);
     EXPECT_EQ(status.total, static_cast<std::uint64_t>(100 - status.steps));
-    EXPECT_EQ(backend->read_nonzeros(*plan).front(), status.total) << "steps after the stop changed the weights";
+    EXPECT_EQ(backend->read_nonzeros(*plan).front(), status.total)
+        << "steps after the stop changed the weights";
   }
 }
 
@@ -214,12 +219,14 @@ TEST_P(Prox, StopsWhenEnoughGroupsMeetTheirBands) {
   Array<float> w(*backend, std::span<const float>(ramp));
   Array<float> g(*backend, std::span<const float>(zeros));
   std::vector<ProxTensor> list;
-  for (std::int32_t i = 0; i < 3; ++i) list.push_back({w.data() + 20 * i, g.data() + 20 * i, 20, i});
+  for (std::int32_t i = 0; i < 3; ++i)
+    list.push_back({w.data() + 20 * i, g.data() + 20 * i, 20, i});
   const auto plan = backend->make_plan(list, 3);
   backend->set_learning_rate(*plan, 1.0f);
   const std::vector<float> lambda = {1.0f, 1.0f, 1.0f};
   backend->set_lambda(*plan, lambda);
-  // Counts fall together from 19: the first band holds at 12…15, the second at 10…13, the third never.
+  // Counts fall together from 19: the first band holds at 12…15, the second at 10…13, the third
+  // never.
   backend->set_stop(*plan, {{{12, 15}, {10, 13}, {100, 200}}, 2, 0});
   for (int i = 0; i < 20; ++i) backend->prox_step(*plan);
   EXPECT_EQ(backend->read_status(*plan).steps, 7);
@@ -242,7 +249,8 @@ TEST_P(Prox, CertificateIsTheMaximumOfItsDefinition) {
     for (std::size_t e = 0; e < n; ++e) {
       if (w[e] != 0.0f) {
         ++want[i].nonzeros;
-        want[i].on_nonzero = std::max(want[i].on_nonzero, std::fabs(g[e] + std::copysign(lambda[i], w[e])));
+        want[i].on_nonzero =
+            std::max(want[i].on_nonzero, std::fabs(g[e] + std::copysign(lambda[i], w[e])));
       } else {
         ++want[i].zeros;
         want[i].on_zero = std::max(want[i].on_zero, std::fabs(g[e]) - lambda[i]);

@@ -26,8 +26,8 @@ struct Lists {
     std::vector<ProxTensor> list;
     for (std::size_t i = 0; i < g.size(); ++i) {
       arrays.emplace_back(backend, std::span<const float>(g[i]));
-      list.push_back({arrays.back().data(), arrays.back().data(), static_cast<std::int64_t>(g[i].size()),
-                      static_cast<std::int32_t>(i)});
+      list.push_back({arrays.back().data(), arrays.back().data(),
+                      static_cast<std::int64_t>(g[i].size()), static_cast<std::int32_t>(i)});
     }
     plan = backend.make_plan(list, static_cast<std::int32_t>(g.size()));
   }
@@ -58,7 +58,10 @@ std::vector<std::vector<float>> random_lists(Random& random) {
     for (float& x : v) {
       // Many scales, ties and zeros.
       const auto kind = random.integer(0, 5);
-      x = kind == 0 ? 0.0f : kind == 1 ? 1e-3f : random.uniform(-1.0f, 1.0f) * std::exp2(static_cast<float>(-random.integer(0, 40)));
+      x = kind == 0 ? 0.0f
+          : kind == 1
+              ? 1e-3f
+              : random.uniform(-1.0f, 1.0f) * std::exp2(static_cast<float>(-random.integer(0, 40)));
     }
     lists.push_back(std::move(v));
   }
@@ -80,7 +83,8 @@ TEST_P(Select, BracketMediansEqualASort) {
     }
     const auto each = backend->read_bracket_medians(*lists.plan, brackets);
     for (std::size_t group = 0; group < 4; ++group) {
-      expect_median(each[group], lists.sorted_inside(group, group + 1, brackets[group].first, brackets[group].second));
+      expect_median(each[group], lists.sorted_inside(group, group + 1, brackets[group].first,
+                                                     brackets[group].second));
     }
     const auto all = backend->read_bracket_medians(*lists.plan, std::span(brackets).first(1));
     expect_median(all.front(), lists.sorted_inside(0, 4, brackets[0].first, brackets[0].second));
@@ -114,8 +118,10 @@ TEST_P(Select, KthLargestEqualsASort) {
   }
   std::sort(all.begin(), all.end(), std::greater<>());
   const auto n = static_cast<std::int64_t>(all.size());
-  for (const std::int64_t k : {std::int64_t{1}, std::int64_t{2}, std::int64_t{2000}, n / 2, n - 1, n}) {
-    EXPECT_EQ(backend->read_kth_gradient(*lists.plan, k), all[static_cast<std::size_t>(k - 1)]) << k;
+  for (const std::int64_t k :
+       {std::int64_t{1}, std::int64_t{2}, std::int64_t{2000}, n / 2, n - 1, n}) {
+    EXPECT_EQ(backend->read_kth_gradient(*lists.plan, k), all[static_cast<std::size_t>(k - 1)])
+        << k;
   }
   EXPECT_THROW(backend->read_kth_gradient(*lists.plan, 0), InternalError);
   EXPECT_THROW(backend->read_kth_gradient(*lists.plan, n + 1), InternalError);

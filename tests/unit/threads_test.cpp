@@ -59,7 +59,10 @@ TEST(Threads, RangesCoverWithoutOverlapAtUnitBoundaries) {
 
 TEST(Threads, AnExceptionOfAPartComesBack) {
   const Threads threads(2);
-  EXPECT_THROW(threads.run(2, [](int part, int) { if (part == 1) throw std::runtime_error("part"); }),
+  EXPECT_THROW(threads.run(2,
+                           [](int part, int) {
+                             if (part == 1) throw std::runtime_error("part");
+                           }),
                std::runtime_error);
 }
 

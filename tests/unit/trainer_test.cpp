@@ -61,12 +61,14 @@ TEST_P(Training, FollowsAFloat64Recursion) {
   data.test = random_data(random, 0);
 
   const auto backend = cpu::make_cpu_backend("auto", 2);
-  nn::Network network(*backend, {{3, 6, 2}, Activation::kTanh, 0.01f}, train::Trainer::rows_needed(kRows, batch));
+  nn::Network network(*backend, {{3, 6, 2}, Activation::kTanh, 0.01f},
+                      train::Trainer::rows_needed(kRows, batch));
   nn::Parameters& parameters = network.parameters();
   parameters.initialise(nn::Initialisation::kGlorot, 9);
   constexpr std::uint64_t kSeed = 77;
   const std::vector<std::int32_t> groups = {0, -1, 1, -1};
-  train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.2f, batch, 1, kSeed}, groups);
+  train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.2f, batch, 1, kSeed},
+                         groups);
 
   ReferenceNet net;
   net.widths = {3, 6, 2};
@@ -91,7 +93,8 @@ TEST_P(Training, FollowsAFloat64Recursion) {
   for (std::int64_t step = 0; step < steps; ++step) {
     std::vector<std::int64_t> order(kRows);
     std::iota(order.begin(), order.end(), std::int64_t{0});
-    if (batch > 0) order = train::epoch_order(kRows, kSeed, static_cast<std::uint32_t>(step / batches));
+    if (batch > 0)
+      order = train::epoch_order(kRows, kSeed, static_cast<std::uint32_t>(step / batches));
     std::vector<std::vector<double>> x, y;
     const std::int64_t first = step % batches * rows_a_batch;
     for (std::int64_t r = first; r < std::min(first + rows_a_batch, kRows); ++r) {
@@ -115,7 +118,8 @@ TEST_P(Training, FollowsAFloat64Recursion) {
           p[i] = before;
           const double z = before - alpha * (up - down) / 2e-6;
           const double t = bias ? 0.0 : alpha * lambda[l];
-          (bias ? next.biases[l] : next.weights[l])[i] = std::copysign(std::max(std::abs(z) - t, 0.0), z);
+          (bias ? next.biases[l] : next.weights[l])[i] =
+              std::copysign(std::max(std::abs(z) - t, 0.0), z);
         }
       }
     }
@@ -124,10 +128,11 @@ TEST_P(Training, FollowsAFloat64Recursion) {
 
   std::vector<double> got;
   const std::vector<float> lambda32 = {0.02f, 0.05f};
-  const StepStatus status = trainer.run(lambda32, {}, steps, [&](std::int64_t, const StepStatus&, std::optional<double> loss) {
-    got.push_back(loss.value());
-    return false;
-  });
+  const StepStatus status = trainer.run(
+      lambda32, {}, steps, [&](std::int64_t, const StepStatus&, std::optional<double> loss) {
+        got.push_back(loss.value());
+        return false;
+      });
   ASSERT_EQ(got.size(), losses.size());
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], losses[i], 2e-5) << "step " << i;
   std::uint64_t nnz = 0;
@@ -154,10 +159,12 @@ TEST(Training, FullGradientInPartsEqualsTheWhole) {
   const auto backend = cpu::make_cpu_backend("reference", 2);
   std::vector<std::vector<float>> gradients;
   for (const std::int64_t batch : {0L, 8L}) {  // with batches the rows go through in parts of 1024
-    nn::Network network(*backend, {{3, 20, 2}, Activation::kSilu, 0.01f}, train::Trainer::rows_needed(3000, batch));
+    nn::Network network(*backend, {{3, 20, 2}, Activation::kSilu, 0.01f},
+                        train::Trainer::rows_needed(3000, batch));
     network.parameters().initialise(nn::Initialisation::kPytorch, 1);
     const std::vector<std::int32_t> groups = {0, -1, 1, -1};
-    train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, batch, 1, 1}, groups);
+    train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, batch, 1, 1},
+                           groups);
     trainer.full_gradient();
     std::vector<float> g(60);
     backend->download(g.data(), network.parameters().gradient(0), g.size() * sizeof(float));
