@@ -156,7 +156,7 @@ std::vector<Key> build() {
           "where it runs"),
       choice(
           "run", "engine", [](C& c) -> Field { return &c.run.engine; },
-          {"auto", "onednn", "reference"}, "matrix products on the CPU"),
+          {"auto", "onednn", "tiled", "reference"}, "matrix products on the CPU"),
       whole(
           "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 4096},
           "threads; 0: one a core"),

@@ -10,7 +10,7 @@ namespace cuthresh {
 
 struct BackendOptions {
   std::string device = "auto";  ///< auto | cpu | cuda
-  std::string engine = "auto";  ///< CPU matrix products: auto | onednn | reference
+  std::string engine = "auto";  ///< CPU matrix products: auto | onednn | tiled | reference
   std::int64_t threads = 0;     ///< CPU: 0 means one a core that this process may use
 };
 

@@ -33,18 +33,20 @@ std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_
   std::unique_ptr<Gemm> gemm;
   if (engine == "reference") {
     gemm = make_reference_gemm(*loops);
+  } else if (engine == "tiled") {
+    gemm = make_tiled_gemm(*loops);
   } else if (engine == "auto" || engine == "onednn") {
 #if defined(CTH_WITH_ONEDNN)
     gemm = make_onednn_gemm();
 #else
     if (engine == "onednn") {
       throw InputError({"run.engine", "this build has no oneDNN", engine,
-                        "use engine = \"reference\", or install libdnnl-dev and build again"});
+                        "use engine = \"tiled\", or install libdnnl-dev and build again"});
     }
-    gemm = make_reference_gemm(*loops);
+    gemm = make_tiled_gemm(*loops);
 #endif
   } else {
-    throw InputError({"run.engine", "unknown engine", engine, "use auto, onednn or reference"});
+    throw InputError({"run.engine", "unknown engine", engine, "use auto, onednn, tiled or reference"});
   }
   return std::make_unique<CpuBackend>(std::move(gemm), *loops, threads);
 }

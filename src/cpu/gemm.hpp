@@ -32,6 +32,7 @@ class Gemm {
 };
 
 std::unique_ptr<Gemm> make_reference_gemm(const Loops& loops);
+std::unique_ptr<Gemm> make_tiled_gemm(const Loops& loops);
 #if defined(CTH_WITH_ONEDNN)
 std::unique_ptr<Gemm> make_onednn_gemm();
 #endif

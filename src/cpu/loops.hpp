@@ -39,6 +39,11 @@ struct Loops {
                      std::int64_t a_row, std::int64_t a_column, const float* b, std::int64_t ldb,
                      bool accumulate, float* c, std::int64_t ldc);
 
+  /// The same function, to the bit, with blocks of c held in registers.
+  decltype(gemm_plain) gemm_tiled;
+  /// to[p, j] = from[j, p]: from is [n, k] with rows ld apart, to is dense [k, n].
+  void (*transpose)(const float* from, std::int64_t ld, std::int64_t n, std::int64_t k, float* to);
+
   /// Σ (prediction − target)² over n elements; the gradient where it is not null.
   double (*mse)(const float* prediction, const float* target, float* gradient, float scale,
                 std::int64_t n);

@@ -3,6 +3,10 @@
 // call too, unless it is forced inline (CTH_HD): the linker keeps one copy of the others, and it
 // could be the one for AVX-512.
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 
 #include "cpu/loops.hpp"
@@ -152,6 +156,8 @@ void gemm_plain(int64_t m, int64_t n, int64_t k, const float* __restrict a, int6
   }
 }
 
+#include "cpu/gemm_tile.inl"
+
 double mse(const float* prediction, const float* target, float* gradient, float scale, int64_t n) {
   const SquaredError error{scale};
   double sum = 0.0;
@@ -218,7 +224,7 @@ namespace ns = CTH_LOOPS_NAMESPACE;
 const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,      ns::prox_step,
                                ns::count_nonzero,   ns::kkt,
                                ns::bias_activation, ns::activation_backward,
-                               ns::gemm_plain,      ns::mse,
+                               ns::gemm_plain, ns::gemm_tiled, ns::transpose, ns::mse,
                                ns::softmax,         ns::uniform,
                                ns::histogram};
 

@@ -21,9 +21,9 @@ struct Room {
 
 inline std::vector<std::string> all_engines() {
 #if defined(CTH_WITH_ONEDNN)
-  return {"reference", "onednn"};
+  return {"reference", "tiled", "onednn"};
 #else
-  return {"reference"};
+  return {"reference", "tiled"};
 #endif
 }
 

@@ -72,7 +72,7 @@ const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
   fit->add_option("--init", arguments.init, "Initial weights, a safetensors file (run.init)")
       ->type_name("FILE");
   fit->add_option("--engine", arguments.engine,
-                  "Matrix products: auto, onednn or reference (run.engine)")
+                  "Matrix products: auto, onednn, tiled or reference (run.engine)")
       ->type_name("NAME");
   fit->add_flag("--force", arguments.force, "Replace an existing run folder");
   fit->add_flag("--quiet", arguments.quiet, "No progress, only the result");
