@@ -22,7 +22,8 @@ struct LayerResult {
       kkt_nonzero;  ///< max over w ≠ 0 of |g + λ sign(w)| / λ; none: λ = 0 or no such w
   std::optional<double>
       kkt_zero;          ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
-  bool reached = false;  ///< its target was met (one λ: the total was)
+  /// Its target was met; with one target for all layers, that one. False without a target.
+  bool reached = false;
 };
 
 /// One training of the search.
@@ -34,7 +35,7 @@ struct RoundResult {
   double train_loss = 0.0;  ///< over the whole training set at the end; NaN after a divergence
   double test_loss = 0.0;   ///< NaN without test rows
   bool hit = false;         ///< the target was met
-  bool diverged = false;    ///< stopped by a non-finite weight
+  bool diverged = false;    ///< stopped by a non-finite weight, or ended with a non-finite loss
   double seconds = 0.0;
 };
 
@@ -50,8 +51,10 @@ struct FitResult {
   Outcome outcome = Outcome::kMissed;
   bool achieved = false;
   std::string why_stopped;                 ///< a sentence
-  std::int64_t nnz = 0;                    ///< over all penalised weights
-  std::int64_t numel = 0;                  ///< penalised weights
+  /// What the target is about: all penalised weights, or, with per-layer targets, those of the
+  /// layers that have one.
+  std::int64_t numel = 0;
+  std::int64_t nnz = 0;                    ///< how many of them compare unequal to zero
   std::optional<std::int64_t> target_nnz;  ///< in all; with per-layer targets their sum
   std::int64_t best_round = 0;
   std::int64_t steps_total = 0;
@@ -61,7 +64,8 @@ struct FitResult {
   double seconds = 0.0;
   std::vector<LayerResult> layers;
   std::vector<RoundResult> rounds;
-  std::string folder;  ///< the run folder
+  std::uint64_t bytes_to_host = 0;  ///< moved from the device to the host, the network included
+  std::string folder;  ///< the run folder: run.out, or run.out-2, … if that appeared meanwhile
   std::string device;  ///< "cpu (oneDNN 2.6.3, 2 threads, avx512)" and why it was taken
 };
 
@@ -74,7 +78,7 @@ class CTH_API FitObserver {
     std::int64_t round = 0, max_rounds = 0;
     std::int64_t step = 0, steps = 0;
     std::vector<double> lambda;  ///< one in all, or one a targeted layer
-    std::int64_t nnz = 0;        ///< in all
+    std::int64_t nnz = 0;        ///< as FitResult::nnz
     std::optional<std::int64_t> target_nnz;
     double loss = 0.0;                ///< of the latest sampled batch; NaN before the first
     double seconds = 0.0;             ///< since fit() started

@@ -162,12 +162,15 @@ class Backend {
   // Memory. allocate gives at least 64-byte alignment; 0 bytes give a null pointer.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void deallocate(void* pointer) noexcept = 0;
+  /// Host to device. `from` may be freed or overwritten as soon as the call returns.
   virtual void upload(void* to, const void* from, std::size_t bytes) = 0;
   virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
   virtual void zero(void* to, std::size_t bytes) = 0;
   /// Device to host; waits, and counts the bytes.
   virtual void download(void* to, const void* from, std::size_t bytes) = 0;
+  /// All that came back so far: downloads, and 8 bytes a number that a read_* call gave.
   virtual std::uint64_t bytes_to_host() const = 0;
+  /// Waits until everything enqueued is done, for whoever takes the time.
   virtual void synchronize() = 0;
 
   // Networks.

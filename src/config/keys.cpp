@@ -47,8 +47,8 @@ Key full_or_whole(Text section, Text name, FieldOf field, WholeRange range, Text
 }
 
 // Upper ends exist so that products stay far inside 64 bits (10^12 steps × 10^6 rounds = 10^18) and
-// a slip of the keyboard is found before hours of training; λ above 10^30 would overflow float when
-// multiplied by a weight count.
+// a slip of the keyboard is found before hours of training; λ up to 10^30 leaves a threshold αλ, with
+// α at most 10^3, far below the largest float, 3.4·10^38.
 constexpr WholeRange kSteps{1, 1'000'000'000'000};
 constexpr WholeRange kOptionalSteps{0, 1'000'000'000'000};
 constexpr RealRange kLambda{0.0, 1e30, false, false};
@@ -158,7 +158,7 @@ std::vector<Key> build() {
           "run", "engine", [](C& c) -> Field { return &c.run.engine; },
           {"auto", "onednn", "tiled", "reference"}, "matrix products on the CPU"),
       whole(
-          "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 4096},
+          "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 1024},
           "threads; 0: one a core"),
       file_path(
           "run", "init", [](C& c) -> Field { return &c.run.init; },

@@ -12,7 +12,7 @@
 #include "config/checks.hpp"
 #include "config/keys.hpp"
 #include "config/overrides.hpp"
-#include "config/suggest.hpp"
+#include "core/suggest.hpp"
 #include "cuthresh/error.hpp"
 
 namespace cuthresh {

@@ -6,7 +6,7 @@
 
 #include "config/checks.hpp"
 #include "config/keys.hpp"
-#include "config/suggest.hpp"
+#include "core/suggest.hpp"
 #include "cuthresh/error.hpp"
 
 namespace cuthresh::config {

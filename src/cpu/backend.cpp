@@ -46,7 +46,8 @@ std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_
     gemm = make_tiled_gemm(*loops);
 #endif
   } else {
-    throw InputError({"run.engine", "unknown engine", engine, "use auto, onednn, tiled or reference"});
+    throw InputError(
+        {"run.engine", "unknown engine", engine, "use auto, onednn, tiled or reference"});
   }
   return std::make_unique<CpuBackend>(std::move(gemm), *loops, threads);
 }

@@ -57,11 +57,26 @@ class CpuBackend final : public Backend {
   template <class Block>
   void run_loss(const LossArgs& args, std::int64_t rows, std::int64_t block_rows, Block block);
 
+  void find_live_columns(const float* matrix, std::int64_t rows, std::int64_t columns,
+                         std::vector<std::int32_t>& live);
+  void collect_marks(std::int64_t columns, std::vector<std::int32_t>& live) const;
+  void forward_live(const DenseForward& args);
+  void backward_weights_live(const DenseBackward& args, const float* dz);
+
   std::unique_ptr<Gemm> gemm_;
   const Loops& loops_;
   Threads threads_;
   std::uint64_t bytes_to_host_ = 0;
-  std::vector<float> bias_partials_;    // [blocks, out] of dense_backward
+  std::vector<float> bias_partials_;  // [blocks, out] of dense_backward
+  // Products without the zero rows and columns of W (dense.cpp). Kept from call to call, so that a
+  // step allocates nothing once it has seen its largest shapes.
+  std::vector<std::uint32_t> marks_;        // a column
+  std::vector<std::uint32_t> block_marks_;  // [blocks, out]
+  std::vector<std::int32_t> live_inputs_;
+  std::vector<std::int32_t> live_outputs_;
+  std::vector<float> packed_x_;
+  std::vector<float> packed_y_;
+  std::vector<float> packed_w_;
   std::vector<LossSum> loss_partials_;  // a block
 };
 

@@ -8,9 +8,9 @@
 
 namespace cuthresh::cpu {
 
-/// `engine` is "auto", "onednn", "tiled" or "reference"; `threads` 0 means one a core that this process may
-/// use. `isa` names the loops ("baseline", "avx2", "avx512"; empty: the best), for tests. Throws
-/// InputError for what this build or processor lacks.
+/// `engine` is "auto", "onednn", "tiled" or "reference"; `threads` 0 means one a core that this
+/// process may use. `isa` names the loops ("baseline", "avx2", "avx512"; empty: the best), for
+/// tests. Throws InputError for what this build or processor lacks.
 std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_t threads,
                                           const std::string& isa = "");
 

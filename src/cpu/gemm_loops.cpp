@@ -5,9 +5,10 @@
 namespace cuthresh::cpu {
 namespace {
 
-/// Products by loops of our own: sums run over k in order with one fused multiply-add each, so results are the
-/// same bits on every machine, instruction set and thread count. "reference" is the plain triple loop, the
-/// oracle; "tiled" holds blocks of the result in registers and gives the same bits.
+/// Products by loops of our own: sums run over k in order with one fused multiply-add each, so
+/// results are the same bits on every machine, instruction set and thread count. "reference" is the
+/// plain triple loop, the oracle; "tiled" holds blocks of the result in registers and gives the
+/// same bits.
 class LoopGemm final : public Gemm {
  public:
   LoopGemm(const char* name, decltype(Loops::gemm_plain) multiply, const Loops& loops)

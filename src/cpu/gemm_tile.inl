@@ -1,8 +1,10 @@
-// Matrix products in register tiles, part of loops.inl. Every element of c is one chain of fused multiply-adds
-// over k in order, started from 0 or from c: exactly gemm_plain's, so the two agree to the bit on every
-// instruction set, whatever the tile. Tiles change only which elements are worked on together.
+// Matrix products in register tiles, part of loops.inl. Every element of c is one chain of fused
+// multiply-adds over k in order, started from 0 or from c: exactly gemm_plain's, so the two agree
+// to the bit on every instruction set, whatever the tile. Tiles change only which elements are
+// worked on together.
 //
-// AVX-512: 12 x 32 floats in 24 registers, one broadcast from memory for two multiply-adds. AVX2: 6 x 16.
+// AVX-512: 12 x 32 floats in 24 registers, one broadcast from memory for two multiply-adds. AVX2: 6
+// x 16.
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 
@@ -12,13 +14,17 @@ struct Lanes {
   static constexpr int kRows = 12;
   using Vector = __m512;
   using Mask = __mmask16;
-  static CTH_HD Mask mask(int64_t n) { return static_cast<Mask>(n >= 16 ? 0xffffU : (1U << n) - 1U); }
+  static CTH_HD Mask mask(int64_t n) {
+    return static_cast<Mask>(n >= 16 ? 0xffffU : (1U << n) - 1U);
+  }
   static CTH_HD Vector load(const float* p, Mask m) { return _mm512_maskz_loadu_ps(m, p); }
   static CTH_HD Vector load(const float* p) { return _mm512_loadu_ps(p); }
   static CTH_HD void store(float* p, Mask m, Vector v) { _mm512_mask_storeu_ps(p, m, v); }
   static CTH_HD Vector broadcast(const float* p) { return _mm512_set1_ps(*p); }
   static CTH_HD Vector zero() { return _mm512_setzero_ps(); }
-  static CTH_HD Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+  static CTH_HD Vector multiply_add(Vector a, Vector b, Vector c) {
+    return _mm512_fmadd_ps(a, b, c);
+  }
 };
 #else
 struct Lanes {
@@ -35,7 +41,9 @@ struct Lanes {
   static CTH_HD void store(float* p, Mask m, Vector v) { _mm256_maskstore_ps(p, m, v); }
   static CTH_HD Vector broadcast(const float* p) { return _mm256_broadcast_ss(p); }
   static CTH_HD Vector zero() { return _mm256_setzero_ps(); }
-  static CTH_HD Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+  static CTH_HD Vector multiply_add(Vector a, Vector b, Vector c) {
+    return _mm256_fmadd_ps(a, b, c);
+  }
 };
 #endif
 
@@ -52,7 +60,8 @@ struct TileArgs {
   Lanes::Mask last;  // lanes of the tile's last vector that exist
 };
 
-// R rows by V vectors; `whole` says that the last vector is full, which spares the masks in the inner loop.
+// R rows by V vectors; `whole` says that the last vector is full, which spares the masks in the
+// inner loop.
 template <int R, int V, bool whole>
 void tile(const TileArgs& t) {
   Lanes::Vector sum[R][V];
@@ -71,7 +80,8 @@ void tile(const TileArgs& t) {
   for (int64_t p = 0; p < t.k; ++p, a += t.a_column, b += t.ldb) {
     Lanes::Vector row[V];
     for (int v = 0; v < V; ++v) {
-      row[v] = whole || v + 1 < V ? Lanes::load(b + v * Lanes::kWidth) : Lanes::load(b + v * Lanes::kWidth, t.last);
+      row[v] = whole || v + 1 < V ? Lanes::load(b + v * Lanes::kWidth)
+                                  : Lanes::load(b + v * Lanes::kWidth, t.last);
     }
     for (int r = 0; r < R; ++r) {
       const Lanes::Vector factor = Lanes::broadcast(a + r * t.a_row);
@@ -103,10 +113,10 @@ CTH_HD TileFunction tile_of(int rows) {
 #endif
 }
 
-void gemm_tiled(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b,
-                int64_t ldb, bool accumulate, float* c, int64_t ldc) {
-  // A tile's strip of a (12 x 512 floats, 24 KiB) stays in the first-level cache, b's panel (64 KiB) in the
-  // second. Between blocks of k the sums rest in c, which changes no bit.
+void gemm_tiled(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column,
+                const float* b, int64_t ldb, bool accumulate, float* c, int64_t ldc) {
+  // A tile's strip of a (12 x 512 floats, 24 KiB) stays in the first-level cache, b's panel (64
+  // KiB) in the second. Between blocks of k the sums rest in c, which changes no bit.
   constexpr int64_t kBlock = 512;
   constexpr int64_t kPanel = 2 * Lanes::kWidth;
   for (int64_t first = 0; first < k || (first == 0 && k == 0); first += kBlock) {
@@ -129,15 +139,17 @@ void gemm_tiled(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, 
 
 #else
 
-void gemm_tiled(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column, const float* b,
-                int64_t ldb, bool accumulate, float* c, int64_t ldc) {
+void gemm_tiled(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column,
+                const float* b, int64_t ldb, bool accumulate, float* c, int64_t ldc) {
   gemm_plain(m, n, k, a, a_row, a_column, b, ldb, accumulate, c, ldc);
 }
 
 #endif
 
-// to[p, j] = from[j, p]: [n, k] with rows ld apart to dense [k, n], in blocks that keep both sides in cache.
-void transpose(const float* __restrict from, int64_t ld, int64_t n, int64_t k, float* __restrict to) {
+// to[p, j] = from[j, p]: [n, k] with rows ld apart to dense [k, n], in blocks that keep both sides
+// in cache.
+void transpose(const float* __restrict from, int64_t ld, int64_t n, int64_t k,
+               float* __restrict to) {
   constexpr int64_t kBlock = 16;
   for (int64_t j = 0; j < n; j += kBlock) {
     const int64_t j_end = j + kBlock < n ? j + kBlock : n;

@@ -32,9 +32,20 @@ struct Loops {
   void (*activation_backward)(const DenseShape& shape, const float* kept, float* dy, float* db,
                               std::int64_t rows, std::int64_t columns, std::int64_t stride);
 
-  /// c[m, n] = beta·c + Σ_k a(i, k)·b(k, j), k in order, one fused multiply-add each: the same bits
-  /// whatever the instruction set. a(i, k) = a[i·a_row + k·a_column]; b is [k, n] with rows ldb
-  /// apart; beta is 0 or 1.
+  /// marks[c] becomes nonzero where column c of the dense [rows, columns] matrix has an entry that
+  /// is not ±0; marks are only added to.
+  void (*mark_columns)(const float* matrix, std::int64_t rows, std::int64_t columns,
+                       std::uint32_t* marks);
+  /// to[r, i] = from[r, index[i]]: from has rows ld apart, to is dense [rows, count].
+  void (*pack_columns)(const float* from, std::int64_t rows, std::int64_t ld,
+                       const std::int32_t* index, std::int64_t count, float* to);
+  /// The reverse: to is dense [rows, columns], 0 where no index points.
+  void (*spread_columns)(const float* from, std::int64_t rows, const std::int32_t* index,
+                         std::int64_t count, float* to, std::int64_t columns);
+
+  /// c[m, n] = (accumulate ? c : 0) + Σ_k a(i, k)·b(k, j), k in order, one fused multiply-add each:
+  /// the same bits whatever the instruction set. a(i, k) = a[i·a_row + k·a_column]; b is [k, n]
+  /// with rows ldb apart.
   void (*gemm_plain)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
                      std::int64_t a_row, std::int64_t a_column, const float* b, std::int64_t ldb,
                      bool accumulate, float* c, std::int64_t ldc);

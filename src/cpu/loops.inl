@@ -140,6 +140,30 @@ void activation_backward(const DenseShape& shape, const float* kept, float* dy, 
       shape, [&](auto act) { activation_backward_rows(act, kept, dy, db, rows, columns, stride); });
 }
 
+void mark_columns(const float* __restrict matrix, int64_t rows, int64_t columns,
+                  uint32_t* __restrict marks) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* __restrict row = matrix + r * columns;
+    for (int64_t c = 0; c < columns; ++c) marks[c] |= magnitude_key(row[c]);
+  }
+}
+
+void pack_columns(const float* __restrict from, int64_t rows, int64_t ld,
+                  const int32_t* __restrict index, int64_t count, float* __restrict to) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < count; ++i) to[r * count + i] = from[r * ld + index[i]];
+  }
+}
+
+void spread_columns(const float* __restrict from, int64_t rows, const int32_t* __restrict index,
+                    int64_t count, float* __restrict to, int64_t columns) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* __restrict row = to + r * columns;
+    for (int64_t c = 0; c < columns; ++c) row[c] = 0.0f;
+    for (int64_t i = 0; i < count; ++i) row[index[i]] = from[r * count + i];
+  }
+}
+
 void gemm_plain(int64_t m, int64_t n, int64_t k, const float* __restrict a, int64_t a_row,
                 int64_t a_column, const float* __restrict b, int64_t ldb, bool accumulate,
                 float* __restrict c, int64_t ldc) {
@@ -221,11 +245,11 @@ int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t 
 }  // namespace CTH_LOOPS_NAMESPACE
 
 namespace ns = CTH_LOOPS_NAMESPACE;
-const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,      ns::prox_step,
-                               ns::count_nonzero,   ns::kkt,
-                               ns::bias_activation, ns::activation_backward,
-                               ns::gemm_plain, ns::gemm_tiled, ns::transpose, ns::mse,
-                               ns::softmax,         ns::uniform,
+const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,   ns::prox_step,       ns::count_nonzero,
+                               ns::kkt,          ns::bias_activation, ns::activation_backward,
+                               ns::mark_columns, ns::pack_columns,    ns::spread_columns,
+                               ns::gemm_plain,   ns::gemm_tiled,      ns::transpose,
+                               ns::mse,          ns::softmax,         ns::uniform,
                                ns::histogram};
 
 }  // namespace cuthresh::cpu

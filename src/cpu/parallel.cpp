@@ -5,8 +5,11 @@
 #include <atomic>
 #include <cstdlib>
 #include <exception>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "cuthresh/error.hpp"
 
 namespace cuthresh::cpu {
 namespace {
@@ -41,16 +44,23 @@ thread_local bool inside_part = false;
 class Threads::Pool {
  public:
   explicit Pool(int count) : available_(static_cast<std::size_t>(count)) {
-    for (int worker = 1; worker < count; ++worker)
-      workers_.emplace_back([this, worker] { serve(worker); });
+    workers_.reserve(static_cast<std::size_t>(count - 1));
+    for (int worker = 1; worker < count; ++worker) {
+      try {
+        workers_.emplace_back([this, worker] { serve(worker); });
+      } catch (const std::exception& error) {
+        // No destructor runs for a Pool that was never made, and a thread that is destroyed before
+        // it is joined ends the process.
+        join_workers();
+        throw InternalError({"threads",
+                             "could not start thread " + std::to_string(worker + 1) + " of " +
+                                 std::to_string(count) + ": " + error.what(),
+                             "", "run with fewer threads (run.threads)"});
+      }
+    }
   }
 
-  ~Pool() {
-    stop_.store(true, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~Pool() { join_workers(); }
 
   void run(int parts, Entry entry, void* context) {
     entry_ = entry;
@@ -78,6 +88,13 @@ class Threads::Pool {
   }
 
  private:
+  void join_workers() {
+    stop_.store(true, std::memory_order_relaxed);
+    generation_.fetch_add(1, std::memory_order_release);
+    generation_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
   // A byte and its own cache line: each is written by one worker and the caller only.
   struct alignas(64) Flag {
     std::atomic<bool> value{false};

@@ -14,6 +14,7 @@ namespace cuthresh::cpu {
 class Threads {
  public:
   /// 0: one a core that this process may use, or OMP_NUM_THREADS where that is set and smaller.
+  /// Throws InternalError when a thread cannot be started; those started before it have ended then.
   explicit Threads(std::int64_t count);
   ~Threads();
   Threads(const Threads&) = delete;

@@ -103,7 +103,9 @@ void CpuBackend::prox_step(ProxPlan& plan) {
 }
 
 const StepStatus& CpuBackend::read_status(ProxPlan& plan) {
-  return as_cpu_plan(plan).status;
+  const StepStatus& status = as_cpu_plan(plan).status;
+  bytes_to_host_ += 8 * (status.nnz.size() + 4);  // total, nonfinite, steps, stopped
+  return status;
 }
 
 std::vector<std::uint64_t> CpuBackend::read_nonzeros(ProxPlan& plan) {
@@ -119,6 +121,7 @@ std::vector<std::uint64_t> CpuBackend::read_nonzeros(ProxPlan& plan) {
     const std::int32_t group = p.tensors[p.chunks[i].tensor].group;
     if (group >= 0) nnz[static_cast<std::size_t>(group)] += per_chunk[i];
   }
+  bytes_to_host_ += 8 * nnz.size();
   return nnz;
 }
 
@@ -150,6 +153,7 @@ std::vector<KktResult> CpuBackend::read_kkt(ProxPlan& plan) {
                       magnitude_from_key(worst[group].on_nonzero),
                       magnitude_from_key(worst[group].on_zero)};
   }
+  bytes_to_host_ += 8 * 3 * results.size();  // read_nonzeros counted the fourth number
   return results;
 }
 

@@ -102,6 +102,7 @@ std::vector<MedianResult> CpuBackend::read_bracket_medians(
       results[i].median = magnitude_from_key(selection.key_of_rank((results[i].inside - 1) / 2));
     }
   }
+  bytes_to_host_ += 8 * 2 * results.size();
   return results;
 }
 
@@ -120,6 +121,7 @@ float CpuBackend::read_kth_gradient(ProxPlan& plan, std::int64_t k) {
          "k must be from 1 to the number of penalised weights, " + std::to_string(size),
          std::to_string(k), "ask for a rank that exists"});
   }
+  bytes_to_host_ += 8;
   // Ascending rank among all; zeros, which no open interval from 0 holds, come first.
   const std::int64_t rank = size - k;
   if (rank < zeros) return 0.0f;

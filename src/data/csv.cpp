@@ -1,11 +1,12 @@
 #include <algorithm>
-#include <numeric>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "core/suggest.hpp"
 #include "cuthresh/data.hpp"
 #include "cuthresh/error.hpp"
 #include "data/text.hpp"
@@ -103,26 +104,6 @@ void check_names(const text::LineReader& reader, const std::vector<std::string>&
   }
 }
 
-// The number of insertions, deletions and replacements that turn one into the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
-    }
-  }
-  return row[b.size()];
-}
-
-const std::string& nearest(const std::string& name, const std::vector<std::string>& names) {
-  return *std::min_element(names.begin(), names.end(), [&](const auto& a, const auto& b) {
-    return edit_distance(name, a) < edit_distance(name, b);
-  });
-}
-
 // For each column its place among the targets, or kAbsent for an input.
 std::vector<std::int64_t> place_targets(const text::LineReader& reader,
                                         const std::vector<std::string>& names,
@@ -132,8 +113,10 @@ std::vector<std::int64_t> place_targets(const text::LineReader& reader,
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const auto found = std::find(names.begin(), names.end(), targets[i]);
     if (found == names.end()) {
-      reader.refuse("no column of this name to learn", targets[i],
-                    "did you mean \"" + text::printable(nearest(targets[i], names)) + "\"?");
+      const std::vector<std::string_view> candidates(names.begin(), names.end());
+      reader.refuse(
+          "no column of this name to learn", targets[i],
+          text::printable(did_you_mean(targets[i], candidates, "name columns of the header line")));
     }
     std::int64_t& place = places[static_cast<std::size_t>(found - names.begin())];
     if (place != kAbsent) {

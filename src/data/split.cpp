@@ -1,57 +1,17 @@
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
-#include <utility>
+#include <string>
 #include <vector>
 
+#include "core/permutation.hpp"
 #include "cuthresh/data.hpp"
 #include "cuthresh/error.hpp"
 #include "data/text.hpp"
-#include "kernels/math/philox.hpp"
 
 namespace cuthresh {
 namespace {
-
-// Uniform whole numbers from Philox words. The standard library's distributions and std::shuffle
-// give different numbers with different compilers.
-class Draws {
- public:
-  explicit Draws(std::uint64_t seed) : seed_(seed) {}
-
-  /// Uniform in [0, bound), bound ≥ 1. Words above the largest multiple of `bound` are drawn again,
-  /// so that no value is favoured.
-  std::uint64_t below(std::uint64_t bound) {
-    const std::uint64_t rest = (0 - bound) % bound;  // 2^64 mod bound
-    std::uint64_t word = next();
-    while (word < rest) word = next();
-    return word % bound;
-  }
-
- private:
-  std::uint64_t next() {
-    if (half_ == 0) block_ = Philox::block(seed_, index_++, 0, RandomPurpose::kSplit);
-    const std::uint64_t word =
-        std::uint64_t{block_.words[2 * half_]} | std::uint64_t{block_.words[2 * half_ + 1]} << 32;
-    half_ ^= 1;
-    return word;
-  }
-
-  std::uint64_t seed_;
-  std::uint64_t index_ = 0;
-  unsigned half_ = 0;
-  Philox block_{};
-};
-
-// Fisher–Yates from the end.
-std::vector<std::int64_t> permutation(std::int64_t rows, std::uint64_t seed) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
-  std::iota(order.begin(), order.end(), std::int64_t{0});
-  Draws draws(seed);
-  for (std::size_t i = order.size(); i > 1; --i) {
-    std::swap(order[i - 1], order[draws.below(i)]);
-  }
-  return order;
-}
 
 Dataset take(const Dataset& data, const std::int64_t* order, std::int64_t count) {
   Dataset part;
@@ -118,7 +78,7 @@ DataSplit split_dataset(const Dataset& data, const SplitOptions& options) {
   const std::int64_t train = training_rows(data, options);
   std::vector<std::int64_t> order;
   if (options.shuffle) {
-    order = permutation(data.rows, options.seed);
+    order = random_permutation(data.rows, options.seed, RandomPurpose::kSplit, 0);
   } else {
     order.resize(static_cast<std::size_t>(data.rows));
     std::iota(order.begin(), order.end(), std::int64_t{0});

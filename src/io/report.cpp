@@ -115,6 +115,7 @@ std::string result_json(const FitResult& result, const FitConfig& config,
                      {"test_accuracy", number(result.test_accuracy)},
                      {"seconds", number(result.seconds)},
                      {"device", result.device},
+                     {"bytes_to_host", result.bytes_to_host},
                      {"seed", config.run.seed},
                      {"layers", std::move(layers)},
                      {"rounds_detail", std::move(rounds)}};

@@ -78,6 +78,15 @@ void check_free(const std::string& path, bool force) {
          "choose another run.out, or replace it with --force (run.force = true)");
 }
 
+bool still_usable(const std::string& path, bool force) {
+  try {
+    check_free(path, force);
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
 // rename(2) would silently replace an empty folder that appeared meanwhile; this does not.
 int rename_new(const std::string& from, const std::string& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
@@ -167,33 +176,50 @@ void RunFolder::write(const std::string& name, std::string_view bytes) {
   write_file_atomically(staged(name), bytes);
 }
 
-std::string RunFolder::move_old_aside() {
+int RunFolder::move_old_aside(std::string& aside) const {
   const fs::path base =
       fs::path(parent_) / ("." + name_ + ".replaced-" + std::to_string(::getpid()));
   int reason = EEXIST;
   for (int attempt = 0; attempt < 100 && reason == EEXIST; ++attempt) {
-    const std::string aside =
-        attempt == 0 ? base.string() : base.string() + "-" + std::to_string(attempt);
+    aside = attempt == 0 ? base.string() : base.string() + "-" + std::to_string(attempt);
     reason = rename_new(path_, aside);
-    if (reason == 0) return aside;
   }
-  refuse(path_, "cannot move the old run folder aside: " + system_reason(reason),
+  if (reason != 0) aside.clear();
+  return reason;
+}
+
+// Renames the staging folder to the path asked for, or to another name where that is taken. Returns
+// where the old folder was moved to; empty when there is none.
+std::string RunFolder::place() {
+  std::string aside;
+  int reason = EEXIST;
+  if (still_usable(path_, force_) && (!there(path_) || move_old_aside(aside) == 0)) {
+    reason = rename_new(staging_, path_);
+    if (reason == 0) return aside;
+    if (!aside.empty() && rename_new(aside, path_) == 0) aside.clear();
+  }
+  const std::string wanted = path_;
+  for (int number = 2; reason == EEXIST && number < 10000; ++number) {
+    path_ = wanted + "-" + std::to_string(number);
+    reason = rename_new(staging_, path_);
+  }
+  if (reason == 0) return aside;
+  path_ = wanted;
+  refuse(path_, "cannot put the run folder in place: " + system_reason(reason),
          "choose another run.out");
 }
 
 std::string RunFolder::commit() {
-  check_free(path_, force_);
   sync_folder(staging_);
-  std::string aside;
-  if (there(path_)) aside = move_old_aside();
-  const int reason = rename_new(staging_, path_);
-  if (reason != 0) {
-    if (!aside.empty()) rename_new(aside, path_);
-    refuse(path_, "cannot put the run folder in place: " + system_reason(reason),
-           "choose another run.out");
-  }
+  const std::string wanted = path_;
+  const std::string aside = place();
   committed_ = true;
   sync_folder(parent_);
+  if (path_ != wanted) {
+    std::string note = wanted + " was taken while the training ran: the run folder is " + path_;
+    if (!aside.empty()) note += "; the folder that was to be replaced is " + aside;
+    return note;
+  }
   if (aside.empty()) return "";
   std::error_code error;
   fs::remove_all(aside, error);

@@ -22,7 +22,7 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  /// Where the folder will be.
+  /// Where the folder will be; after commit(), where it is.
   const std::string& path() const { return path_; }
   /// Where a file of it is until commit(), for writers that take a path. `name` is a plain file
   /// name.
@@ -31,8 +31,11 @@ class RunFolder {
   void write(const std::string& name, std::string_view bytes);
 
   /// Puts the folder in place; with `force` what was there is moved aside first and removed
-  /// afterwards. Throws InputError, with the old folder back in its place, when that fails. Returns
-  /// an empty string, or what a user should be told: the old folder could not be removed.
+  /// afterwards. Where something that may not be replaced has appeared since the constructor, the
+  /// folder goes under the first free name of path-2, path-3, …: a finished training is worth more
+  /// than its name. Throws InputError, with the old folder back in its place, when nothing can be
+  /// put there at all. Returns an empty string, or what a user should be told: another name was
+  /// taken, or the old folder could not be removed.
   std::string commit();
   bool committed() const { return committed_; }
 
@@ -40,7 +43,8 @@ class RunFolder {
   void make_parents();
   void make_staging();
   void remove_made() noexcept;
-  std::string move_old_aside();
+  std::string place();
+  int move_old_aside(std::string& aside) const;
 
   std::string path_;
   bool force_ = false;

@@ -27,10 +27,6 @@ void LambdaSearch::learn(const Probe& probe) {
       learn_count(g, probe.lambda[g], probe.nnz[g]);
     }
   }
-  if (probe.diverged && stage_ == Stage::kRounds) {
-    notes_.push_back(fmt::format("the training at λ = {} diverged: it counts as failed",
-                                 fmt::join(probe.lambda, ", ")));
-  }
 }
 
 void LambdaSearch::learn_count(std::size_t g, float lambda, std::int64_t nnz) {

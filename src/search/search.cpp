@@ -101,20 +101,24 @@ void expect(bool condition, const char* where, const char* what, std::string val
 
 }  // namespace
 
-Band make_band(std::int64_t target, double tolerance) {
+CountBand make_band(std::int64_t target, double tolerance) {
   check_target(target);
   check_tolerance(tolerance);
   // 0.29 * 100 is 28.999999999999996 in double; whoever writes 0.29 means 29.
   const double slack = 1.0 + 4.0 * std::numeric_limits<double>::epsilon();
   const double miss = std::floor(tolerance * static_cast<double>(target) * slack);
   const auto most = std::min(static_cast<std::int64_t>(miss), target);
-  return {target - most, target > std::numeric_limits<std::int64_t>::max() - most
-                             ? std::numeric_limits<std::int64_t>::max()
-                             : target + most};
+  // No count is above 2^63 − 1.
+  const std::int64_t hi = target > std::numeric_limits<std::int64_t>::max() - most
+                              ? std::numeric_limits<std::int64_t>::max()
+                              : target + most;
+  return {static_cast<std::uint64_t>(target - most), static_cast<std::uint64_t>(hi)};
 }
 
 LambdaSearch::LambdaSearch(Settings settings) : settings_(std::move(settings)) {
   const std::size_t groups = check_settings(settings_);
+  expect(!settings_.names || settings_.names->size() == groups, "LambdaSearch",
+         "expected one name a group", fmt::format("{}", groups));
   settings_.lambda_lo += 0.0f;  // −0 would be shown to users as such
   settings_.lambda_hi += 0.0f;
   required_ =
@@ -177,7 +181,7 @@ void LambdaSearch::score(Probe& probe) const {
   std::size_t meeting = 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     misses[g] = relative_miss(g, probe.nnz[g]);
-    if (groups_[g].band.contains(probe.nnz[g])) ++meeting;
+    if (groups_[g].history.meets(probe.nnz[g])) ++meeting;
   }
   std::sort(misses.begin(), misses.end());
   probe.distance = misses[required_ - 1];
@@ -235,6 +239,7 @@ void LambdaSearch::finish(std::string reason) {
 }
 
 std::string LambdaSearch::name(std::size_t group) const {
+  if (settings_.names) return (*settings_.names)[group] + ": ";
   return groups_.size() == 1 ? std::string() : fmt::format("group {}: ", group + 1);
 }
 

@@ -34,19 +34,15 @@
 #include <string>
 #include <vector>
 
+#include "kernels/math/stop_rule.hpp"
 #include "search/group_history.hpp"
 
 namespace cuthresh::search {
 
 /// The counts that meet a target: |nnz − target| ≤ tolerance·target, both ends included.
-struct Band {
-  std::int64_t lo = 0;
-  std::int64_t hi = 0;
-  bool contains(std::int64_t nnz) const { return nnz >= lo && nnz <= hi; }
-};
 /// tolerance·target is taken up to 4 units in its last place, so that 0.29 of 100 is 29. Throws
 /// InputError for a negative target or a tolerance outside [0, 1).
-Band make_band(std::int64_t target, double tolerance);
+CountBand make_band(std::int64_t target, double tolerance);
 
 enum class Pivot {
   kGradientMedian,  ///< the median of |∂L/∂w| strictly inside the bracket; if none, the midpoint
@@ -63,6 +59,9 @@ struct Settings {
   float lambda_hi = 0.0f;
   std::int64_t groups = 1;  ///< with kFixed and no targets: groups to train; else targets.size()
   std::int64_t max_rounds = 100;  ///< trainings, ≥ 1
+  /// What messages call the groups, one each; none: "group 1", "group 2" …, and nothing where there
+  /// is but one.
+  std::optional<std::vector<std::string>> names;
 };
 
 /// An open interval in which the median of |g| over a group's entries is wanted.
@@ -116,7 +115,7 @@ class LambdaSearch {
   /// kDone: why, as a sentence.
   const std::string& reason() const { return reason_; }
   /// What a user should be told (a bracket end widened, a contradiction), oldest first; empties the
-  /// list. Groups are counted from 1.
+  /// list.
   std::vector<std::string> take_notes();
 
   /// The tightest bracket of a group that trainings have confirmed: at `lo` a training ended with
@@ -132,11 +131,12 @@ class LambdaSearch {
   enum class Stage { kFixed, kHiEnd, kLoEnd, kRounds };
 
   struct Group {
-    Group(std::int64_t wanted, Band meeting, bool interacts)
-        : target(wanted), band(meeting), history(wanted, meeting.lo, meeting.hi, interacts) {}
+    Group(std::int64_t wanted, const CountBand& meeting, bool interacts)
+        : target(wanted),
+          history(wanted, static_cast<std::int64_t>(meeting.lo),
+                  static_cast<std::int64_t>(meeting.hi), interacts) {}
 
     std::int64_t target;
-    Band band;
     GroupHistory history;
     float end_lambda = 0.0f;      // the end being tried
     std::optional<float> pinned;  // an end that cannot straddle: λ stays here

@@ -5,8 +5,8 @@
 
 namespace cuthresh::train {
 
-/// The order of samples in epoch `epoch`: a permutation of 0 … rows−1 from the seed alone
-/// (Fisher–Yates over Philox), so every round of a search sees the same batches, on every machine.
+/// The order of samples in epoch `epoch`: a permutation of 0 … rows−1 from the seed
+/// alone, so every round of a search sees the same batches, on every machine.
 std::vector<std::int64_t> epoch_order(std::int64_t rows, std::uint64_t seed, std::uint32_t epoch);
 
 }  // namespace cuthresh::train

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "core/registry.hpp"
 #include "cuthresh/error.hpp"
@@ -44,8 +49,7 @@ class Fit {
       : config_(config),
         observer_(observer),
         data_(load_data(config.data, config.run.seed)),
-        chosen_((check_data(data_, config),
-                 make_backend({config.run.device, config.run.engine, config.run.threads}))),
+        chosen_(choose_backend(data_, config)),
         backend_(*chosen_.backend),
         network_(backend_, model_spec(config.model),
                  Trainer::rows_needed(data_.train.rows, config.train.batch)),
@@ -71,6 +75,14 @@ class Fit {
   }
 
  private:
+  static ChosenBackend choose_backend(const DataSplit& data, const FitConfig& config) {
+    check_data(data, config);
+    ChosenBackend chosen =
+        make_backend({config.run.device, config.run.engine, config.run.threads});
+    check_operations(*chosen.backend, config);
+    return chosen;
+  }
+
   std::unique_ptr<RunFolder> prepare_folder() {
     // Initial weights first: a bad file is found before anything is made on disk.
     if (config_.run.init.empty()) {
@@ -99,6 +111,12 @@ class Fit {
     settings.tolerance = config_.sparsity.tolerance;
     settings.groups_required = task_.targets.empty() ? 0 : task_.required;
     settings.max_rounds = c.max_rounds;
+    if (layerwise()) {
+      settings.names.emplace();
+      for (const PenalisedLayer& layer : task_.layers) {
+        if (layer.search_group >= 0) settings.names->push_back(layer.name);
+      }
+    }
     if (c.method == "fixed") {
       settings.pivot = search::Pivot::kFixed;
       settings.lambda_lo = settings.lambda_hi = static_cast<float>(c.lambda.front());
@@ -120,21 +138,25 @@ class Fit {
   }
 
   /// λ_max = max |∂L/∂w| at zero weights: from there on all-zero weights are stationary (Theorem
-  /// 9). Where the activations of zero weights pass nothing on (all biases negative under ReLU),
-  /// the initial weights serve.
+  /// 9). Only weights that follow a λ of the search are zeroed and looked at: the others keep λ 0
+  /// and do not stay at zero. Where the activations of zero weights pass nothing on (all biases
+  /// negative under ReLU), the initial weights serve.
   float automatic_lambda_max() {
     nn::Parameters& parameters = network_.parameters();
     parameters.restore_initial();
+    std::vector<std::size_t> searched;
     for (const PenalisedLayer& layer : task_.layers) {
+      if (layer.search_group < 0) continue;
+      searched.push_back(layer.parameter);
       backend_.zero(parameters.value(layer.parameter),
                     static_cast<std::size_t>(layer.numel) * sizeof(float));
     }
     trainer_.full_gradient();
-    float largest = trainer_.largest_gradient();
+    float largest = trainer_.largest_gradient(searched);
     parameters.restore_initial();
     if (!(largest > 0.0f && std::isfinite(largest))) {
       trainer_.full_gradient();
-      largest = trainer_.largest_gradient();
+      largest = trainer_.largest_gradient(searched);
     }
     if (!(largest > 0.0f && std::isfinite(largest))) {
       throw InputError({"search.lambda",
@@ -166,33 +188,6 @@ class Fit {
   }
 
   bool layerwise() const { return !config_.sparsity.layers.empty(); }
-
-  StopRule stop_rule() const {
-    StopRule rule;
-    if (config_.search.method == "fixed" || config_.search.stop != "first-hit" ||
-        task_.targets.empty())
-      return rule;
-    rule.after = config_.search.first_hit_after;
-    const auto band = [&](std::int64_t target) {
-      const search::Band b = search::make_band(target, config_.sparsity.tolerance);
-      return CountBand{static_cast<std::uint64_t>(b.lo), static_cast<std::uint64_t>(b.hi)};
-    };
-    if (!layerwise()) {
-      rule.bands = {band(task_.targets.front())};
-      rule.required = 1;
-      return rule;
-    }
-    rule.required = static_cast<std::int32_t>(task_.required);
-    for (const PenalisedLayer& layer : task_.layers) {
-      if (layer.search_group >= 0) {
-        rule.bands.push_back(band(task_.targets[static_cast<std::size_t>(layer.search_group)]));
-      } else {  // no target of its own: always met, so that only the others decide
-        rule.bands.push_back({0, std::numeric_limits<std::uint64_t>::max()});
-        ++rule.required;
-      }
-    }
-    return rule;
-  }
 
   std::optional<std::int64_t> target_total() const {
     if (task_.targets.empty()) return std::nullopt;
@@ -236,7 +231,7 @@ class Fit {
       return cancelled_;
     };
     const StepStatus status =
-        trainer_.run(plan_lambda(lambda), stop_rule(), config_.train.steps, watch);
+        trainer_.run(plan_lambda(lambda), stop_rule(config_, task_), config_.train.steps, watch);
 
     round.nnz = search_counts(status.nnz);
     round.steps = status.steps;
@@ -308,7 +303,6 @@ class Fit {
     result.steps_total = steps_total_;
     result.rounds = rounds_;
     result.device = chosen_.why;
-    result.folder = folder_->path();
     result.target_nnz = target_total();
     result.best_round = have_best ? static_cast<std::int64_t>(best_round_) + 1 : 0;
     result.achieved = have_best && !cancelled_ && search.met();
@@ -355,17 +349,20 @@ class Fit {
       if (layerwise() && layer.search_group >= 0) {
         row.target_nnz = task_.targets[static_cast<std::size_t>(layer.search_group)];
         row.reached =
-            search::make_band(*row.target_nnz, config_.sparsity.tolerance).contains(row.nnz);
+            search::make_band(*row.target_nnz, config_.sparsity.tolerance)
+                .contains(static_cast<std::uint64_t>(row.nnz));
       } else {
-        row.reached = result.achieved;
+        row.reached = !layerwise() && !task_.targets.empty() && result.achieved;
       }
-      result.nnz += row.nnz;
-      result.numel += row.numel;
+      if (layer.search_group >= 0) {
+        result.nnz += row.nnz;
+        result.numel += row.numel;
+      }
       result.layers.push_back(std::move(row));
     }
   }
 
-  void write(const FitResult& result) {
+  void write(FitResult& result) {
     ModelFile model;
     model.metadata["format"] = "pt";
     model.metadata["cuthresh_version"] = CTH_VERSION;
@@ -380,8 +377,10 @@ class Fit {
     write_safetensors(folder_->staged("model.safetensors"), model);
     folder_->write("history.csv", history_.text());
     folder_->write("config.toml", to_toml(config_));
+    result.bytes_to_host = backend_.bytes_to_host();  // nothing comes back after the weights
     folder_->write("result.json", result_json(result, config_, CTH_VERSION));
     if (const std::string note = folder_->commit(); !note.empty()) observer_.note(note);
+    result.folder = folder_->path();  // not the one asked for, if that was taken meanwhile
   }
 
   const FitConfig& config_;

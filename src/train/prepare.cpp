@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <map>
+#include <string>
+#include <vector>
 
 #include "cuthresh/error.hpp"
 #include "cuthresh/model_file.hpp"
@@ -100,6 +104,21 @@ void check_data(const DataSplit& data, const FitConfig& config) {
   }
 }
 
+void check_operations(const Backend& backend, const FitConfig& config) {
+  std::vector<Operation> needed = {Operation::kDense, Operation::kProxStep, Operation::kKkt};
+  needed.push_back(loss_kind(config.train) == LossKind::kMse ? Operation::kMse
+                                                             : Operation::kSoftmaxCrossEntropy);
+  const bool bracket_found = config.search.method != "fixed" && config.search.lambda.empty();
+  if (config.search.method == "gradient-median" || bracket_found)
+    needed.push_back(Operation::kSelect);
+  for (const Operation operation : needed) {
+    const std::string reason = backend.unsupported(operation);
+    if (reason.empty()) continue;
+    throw InputError({"run.device", "this device cannot do what the run needs: " + reason,
+                      backend.description(), "use device = \"cpu\""});
+  }
+}
+
 nn::MlpSpec model_spec(const ModelConfig& config) {
   const auto activation = nn::activation_from_name(config.activation);
   if (!activation) {
@@ -185,6 +204,30 @@ Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parame
   }
   task.required = sparsity.layers_required == 0 ? task.search_groups : sparsity.layers_required;
   return task;
+}
+
+StopRule stop_rule(const FitConfig& config, const Task& task) {
+  StopRule rule;
+  if (config.search.method == "fixed" || config.search.stop != "first-hit" || task.targets.empty())
+    return rule;
+  rule.after = config.search.first_hit_after;
+  const double tolerance = config.sparsity.tolerance;
+  if (config.sparsity.layers.empty()) {
+    rule.bands = {search::make_band(task.targets.front(), tolerance)};
+    rule.required = 1;
+    return rule;
+  }
+  rule.required = static_cast<std::int32_t>(task.required);
+  for (const PenalisedLayer& layer : task.layers) {
+    if (layer.search_group >= 0) {
+      rule.bands.push_back(search::make_band(
+          task.targets[static_cast<std::size_t>(layer.search_group)], tolerance));
+    } else {  // no target of its own: always met, so that only the others decide
+      rule.bands.push_back({0, std::numeric_limits<std::uint64_t>::max()});
+      ++rule.required;
+    }
+  }
+  return rule;
 }
 
 void load_initial(Backend& backend, nn::Parameters& parameters, const std::string& path) {

@@ -6,6 +6,7 @@
 
 #include "cuthresh/config.hpp"
 #include "cuthresh/data.hpp"
+#include "backend/backend.hpp"
 #include "nn/network.hpp"
 #include "search/search.hpp"
 #include "train/trainer.hpp"
@@ -35,6 +36,9 @@ DataSplit load_data(const DataConfig& config, std::uint64_t seed);
 /// Throws InputError when the data do not fit the widths or the loss.
 void check_data(const DataSplit& data, const FitConfig& config);
 
+/// Throws InputError, with the room's reason, when the device lacks an operation that the run needs.
+void check_operations(const Backend& backend, const FitConfig& config);
+
 nn::MlpSpec model_spec(const ModelConfig& config);
 nn::Initialisation initialisation(const ModelConfig& config);
 LossKind loss_kind(const TrainConfig& config);
@@ -42,6 +46,10 @@ LossKind loss_kind(const TrainConfig& config);
 /// Selects the penalised parameters and turns counts, fractions and per-layer targets into
 /// Task::targets.
 Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parameters);
+
+/// When a round ends early: by count with stop = "first-hit", never with "converged", "fixed" or
+/// without a target.
+StopRule stop_rule(const FitConfig& config, const Task& task);
 
 /// Reads initial weights from a safetensors file; every parameter must be there, with its shape,
 /// and no other.

@@ -141,12 +141,14 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
     if (!sampled && (i + 1) % look != 0 && i + 1 != steps) continue;
     const StepStatus& status = backend_.read_status(*plan_);
     std::optional<double> batch_loss;
-    if (sampled) {
+    // Where looking is not free, steps are enqueued beyond the one that stopped. The room does not
+    // take them, so their loss is no sample.
+    if (sampled && status.steps == i + 1) {
       LossSum sum;
       backend_.download(&sum, sum_.data(), sizeof sum);
       batch_loss = mean_loss(sum.loss, sampled_rows_);
     }
-    if (watch(i + 1, status, batch_loss) || status.stopped) break;
+    if (watch(status.steps, status, batch_loss) || status.stopped) break;
   }
   return backend_.read_status(*plan_);
 }
@@ -190,6 +192,15 @@ void Trainer::full_gradient() {
     apply_loss(args);
     network_.backward(x, rows, first > 0);
   }
+}
+
+float Trainer::largest_gradient(std::span<const std::size_t> parameters) {
+  std::vector<ProxTensor> tensors;
+  nn::Parameters& all = network_.parameters();
+  for (const std::size_t i : parameters)
+    tensors.push_back({all.value(i), all.gradient(i), all.list()[i].numel, 0});
+  const std::unique_ptr<ProxPlan> plan = backend_.make_plan(tensors, 1);
+  return backend_.read_kth_gradient(*plan, 1);
 }
 
 std::vector<KktResult> Trainer::kkt(std::span<const float> lambda) {

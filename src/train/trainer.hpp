@@ -43,8 +43,9 @@ class Trainer {
   Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
           const TrainerSettings& settings, std::span<const std::int32_t> groups);
 
-  /// After each look at the status: steps done, the status, the loss of the batch if this step was
-  /// sampled. Returns true to end the round.
+  /// After each look at the status: steps taken, the status, the loss of the batch if the latest
+  /// step taken was sampled. A step that was enqueued after the stop is neither sampled nor
+  /// reported. Returns true to end the round.
   using Watch = std::function<bool(std::int64_t step, const StepStatus& status,
                                    std::optional<double> batch_loss)>;
 
@@ -62,7 +63,9 @@ class Trainer {
   std::vector<MedianResult> bracket_medians(std::span<const std::pair<float, float>> brackets) {
     return backend_.read_bracket_medians(*plan_, brackets);
   }
-  float largest_gradient() { return backend_.read_kth_gradient(*plan_, 1); }
+  /// max |g| over these parameters (indices in the network's list), after full_gradient(). NaN
+  /// orders above ∞.
+  float largest_gradient(std::span<const std::size_t> parameters);
   std::vector<KktResult> kkt(std::span<const float> lambda);
   std::vector<std::uint64_t> nonzeros() { return backend_.read_nonzeros(*plan_); }
 

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "config/keys.hpp"
-#include "config/suggest.hpp"
+#include "core/suggest.hpp"
 #include "cuthresh/config.hpp"
 #include "cuthresh/error.hpp"
 #include "tests/unit/config_cases.hpp"
@@ -153,14 +153,14 @@ TEST(ConfigTable, KeysAreUniqueAndSectionsTogether) {
 }
 
 TEST(Suggest, EditDistanceOnKnownPairs) {
-  EXPECT_EQ(config::edit_distance("", ""), 0);
-  EXPECT_EQ(config::edit_distance("abc", ""), 3);
-  EXPECT_EQ(config::edit_distance("kitten", "sitting"), 3);
-  EXPECT_EQ(config::edit_distance("serach", "search"), 1);
-  EXPECT_EQ(config::edit_distance("First-Hit", "first_hit"), 0);
-  EXPECT_EQ(config::edit_distance("ca", "abc"), 3) << "restricted: no edit inside a swap";
-  EXPECT_EQ(config::nearest("tnah", {"relu", "tanh"}), "tanh");
-  EXPECT_FALSE(config::nearest("zzzz", {"relu", "tanh"}));
+  EXPECT_EQ(edit_distance("", ""), 0);
+  EXPECT_EQ(edit_distance("abc", ""), 3);
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3);
+  EXPECT_EQ(edit_distance("serach", "search"), 1);
+  EXPECT_EQ(edit_distance("First-Hit", "first_hit"), 0);
+  EXPECT_EQ(edit_distance("ca", "abc"), 3) << "restricted: no edit inside a swap";
+  EXPECT_EQ(nearest("tnah", {"relu", "tanh"}), "tanh");
+  EXPECT_FALSE(nearest("zzzz", {"relu", "tanh"}));
 }
 
 }  // namespace

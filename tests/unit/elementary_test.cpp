@@ -62,6 +62,7 @@ TEST(Elementary, LogWithinTwoUlp) {
                 log_float, [](double x) { return std::log(x); }, 0x1p-126f, 3e38f, false),
             2.0);
   EXPECT_EQ(log_float(1.0f), 0.0f);
+  EXPECT_TRUE(std::isnan(log_float(kNan)));
 }
 
 TEST(Elementary, TanhWithinTwoUlp) {

@@ -270,8 +270,13 @@ TEST_P(Prox, CertificateIsTheMaximumOfItsDefinition) {
     EXPECT_EQ(got[i].on_nonzero, want[i].on_nonzero);
     EXPECT_EQ(got[i].on_zero, want[i].on_zero);
   }
+  // A NaN gradient must show, at a nonzero weight (5) as at a zero one (6), and only there.
   backend->upload(keep[1].data() + 5, &kNan, sizeof kNan);
-  EXPECT_TRUE(std::isnan(backend->read_kkt(*plan)[0].on_nonzero)) << "a NaN gradient must show";
+  EXPECT_TRUE(std::isnan(backend->read_kkt(*plan)[0].on_nonzero));
+  EXPECT_EQ(backend->read_kkt(*plan)[0].on_zero, want[0].on_zero);
+  backend->upload(keep[3].data() + 6, &kNan, sizeof kNan);
+  EXPECT_TRUE(std::isnan(backend->read_kkt(*plan)[1].on_zero));
+  EXPECT_EQ(backend->read_kkt(*plan)[1].on_nonzero, want[1].on_nonzero);
 }
 
 TEST_P(Prox, InitialValuesAreTheSameInEveryRoom) {

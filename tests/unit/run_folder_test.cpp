@@ -161,9 +161,14 @@ TEST_F(Disk, TwoRunsInOneProcessDoNotMeet) {
   EXPECT_NE(first.staged(""), second.staged(""));
   first.write("result.json", "first");
   second.write("result.json", "second");
-  first.commit();
-  EXPECT_THAT(refusal([&] { second.commit(); }).what, HasSubstr("exists already"));
+  EXPECT_EQ(first.commit(), "");
+  put("one-2", "in the way");
+  const std::string note = second.commit();
+  EXPECT_THAT(note, HasSubstr("the run folder is " + path("one-3")));
+  EXPECT_EQ(second.path(), path("one-3"));
+  EXPECT_EQ(all(), (Names{"one", "one/result.json", "one-2", "one-3", "one-3/result.json"}));
   EXPECT_EQ(get("one/result.json"), "first");
+  EXPECT_EQ(get("one-3/result.json"), "second");
 }
 
 TEST_F(Disk, AnExistingPathIsRefusedWithoutForce) {
@@ -216,22 +221,26 @@ TEST_F(Disk, ForceTouchesNothingElse) {
 }
 
 // The folder turned into something else while the training ran.
-TEST_F(Disk, AFailingCommitKeepsWhatIsThereAndCleansUp) {
+TEST_F(Disk, ACommitKeepsWhatMayNotBeReplaced) {
   put("run/result.json", "old");
   {
     RunFolder folder(path("run"), true);
     folder.write("result.json", "new");
     fs::rename(root_ / "run/result.json", root_ / "run/precious");
-    refusal([&] { folder.commit(); });
-    EXPECT_FALSE(folder.committed());
+    EXPECT_THAT(folder.commit(), HasSubstr("the run folder is " + path("run-2")));
+    EXPECT_TRUE(folder.committed());
   }
-  EXPECT_EQ(all(), (Names{"run", "run/precious"}));
-  {
-    RunFolder folder(path("gone"), false);
-    fs::remove_all(folder.staged(""));
-    EXPECT_THAT(refusal([&] { folder.commit(); }).what, HasSubstr("No such file"));
-  }
-  EXPECT_EQ(all(), (Names{"run", "run/precious"}));
+  EXPECT_EQ(all(), (Names{"run", "run/precious", "run-2", "run-2/result.json"}));
+  EXPECT_EQ(get("run/precious"), "old");
+}
+
+TEST_F(Disk, AFailingCommitIsAnErrorAndLeavesNothing) {
+  RunFolder folder(path("gone"), false);
+  fs::remove_all(folder.staged(""));
+  EXPECT_THAT(refusal([&] { folder.commit(); }).what, HasSubstr("No such file"));
+  EXPECT_FALSE(folder.committed());
+  EXPECT_EQ(folder.path(), path("gone"));
+  EXPECT_EQ(all(), Names{});
 }
 
 TEST_F(Disk, APlaceThatCannotBeWrittenIsRefusedUpFront) {
@@ -271,6 +280,7 @@ FitResult sample_result() {
   result.test_loss = std::numeric_limits<double>::quiet_NaN();
   result.seconds = 1.25;
   result.device = "cpu";
+  result.bytes_to_host = (std::uint64_t{1} << 32) + 1;
   result.layers = {{"fc1", 768, 700, 650, 1e-4, 0.25, std::nullopt, true},
                    {"fc2", 16384, 1299, std::nullopt, 0.0, std::nullopt, 0.5, false}};
   result.rounds = {{1, {1e-3, 2e-3}, {3, 4}, 500, NAN, NAN, false, true, 0.5},
@@ -290,7 +300,8 @@ TEST(Report, ResultJsonHoldsEveryKey) {
     "why_stopped": "reached 1999 of 2000 \u2014 \"in band\"", "nnz": 1999, "numel": 25408,
     "target_nnz": 2000, "tolerance": 0.05, "sparsity": 0.921323992443325, "rounds": 2,
     "best_round": 2, "steps_total": 9007199254740993, "train_loss": 0.1, "test_loss": null,
-    "test_accuracy": null, "seconds": 1.25, "device": "cpu", "seed": 18446744073709551615,
+    "test_accuracy": null, "seconds": 1.25, "device": "cpu",
+    "bytes_to_host": 4294967297, "seed": 18446744073709551615,
     "layers": [
       {"name": "fc1", "numel": 768, "nnz": 700, "target_nnz": 650, "lambda": 1e-4,
        "kkt_nonzero": 0.25, "kkt_zero": null, "reached": true},

@@ -199,7 +199,9 @@ class Follower {
   void note_confirmed(std::size_t g) {
     const auto bracket = search_.confirmed(g);
     const std::int64_t target = case_.settings.targets[g];
-    const Band band = make_band(target, case_.settings.tolerance);
+    const CountBand band = make_band(target, case_.settings.tolerance);
+    const auto least = static_cast<std::int64_t>(band.lo);
+    const auto most = static_cast<std::int64_t>(band.hi);
     std::optional<float> lo;
     std::optional<float> hi;
     bool at_lo = false;
@@ -207,11 +209,11 @@ class Follower {
     for (const Probe& probe : search_.probes()) {
       if (probe.diverged) continue;
       const float l = probe.lambda[g];
-      if (probe.nnz[g] >= std::min(target, band.lo)) {
+      if (probe.nnz[g] >= std::min(target, least)) {
         lo = lo ? std::min(*lo, l) : l;
         at_lo = at_lo || bracket.lo == l;
       }
-      if (probe.nnz[g] <= std::max(target, band.hi)) {
+      if (probe.nnz[g] <= std::max(target, most)) {
         hi = hi ? std::max(*hi, l) : l;
         at_hi = at_hi || bracket.hi == l;
       }

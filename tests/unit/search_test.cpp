@@ -48,13 +48,22 @@ float geometric(float a, float b) {
 TEST(Band, HoldsExactlyTheCountsWithinTheTolerance) {
   for (std::int64_t target : {0, 1, 45, 100, 650, 1000, 1200, 2000, 50000}) {
     for (std::int64_t mille : {0, 1, 5, 29, 50, 100, 290, 333, 580, 999}) {
-      const Band band = make_band(target, static_cast<double>(mille) / 1000.0);
-      for (std::int64_t end : {band.lo - 1, band.lo, target, band.hi, band.hi + 1}) {
+      const CountBand band = make_band(target, static_cast<double>(mille) / 1000.0);
+      const auto lo = static_cast<std::int64_t>(band.lo);
+      const auto hi = static_cast<std::int64_t>(band.hi);
+      for (std::int64_t end : {lo - 1, lo, target, hi, hi + 1}) {
+        if (end < 0) continue;  // no count
         const bool meets = std::abs(end - target) * 1000 <= mille * target;
-        EXPECT_EQ(band.contains(end), meets) << target << " " << mille << " " << end;
+        EXPECT_EQ(band.contains(static_cast<std::uint64_t>(end)), meets)
+            << target << " " << mille << " " << end;
       }
     }
   }
+}
+
+TEST(Band, EndsAtTheLargestCount) {
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(make_band(most, 0.5).hi, static_cast<std::uint64_t>(most));
 }
 
 TEST(Band, RefusesWhatIsNoTarget) {
@@ -264,6 +273,19 @@ TEST(Ends, AGroupThatCannotStraddleIsPinnedWhileEnoughOthersRemain) {
   strict.report_probe({900, 50, 900}, false);
   EXPECT_EQ(strict.phase(), Phase::kDone);
   EXPECT_THAT(strict.reason(), HasSubstr("group 2"));
+}
+
+TEST(Ends, MessagesCallTheGroupsByTheirNames) {
+  Settings s = settings({100, 100}, 0.0f, 1.0f);
+  s.names = {{"fc1", "fc3"}};
+  LambdaSearch search(s);
+  search.report_probe({10, 900}, false);
+  const auto notes = search.take_notes();
+  ASSERT_THAT(notes, SizeIs(1));
+  EXPECT_THAT(notes[0], HasSubstr("fc3: λ = 1 leaves 900 nonzeros"));
+  search.report_probe({10, 10}, false);
+  search.report_probe({50, 900}, false);  // λ = 0 leaves fc1 below its target
+  EXPECT_THAT(search.reason(), HasSubstr("fc1: "));
 }
 
 TEST(Divergence, MovesAnEndInward) {
@@ -496,6 +518,9 @@ TEST(Fixed, SaysWhetherGivenTargetsWereMet) {
 }
 
 TEST(Misuse, IsAnInternalErrorAndChangesNothing) {
+  Settings named = settings({100, 100}, 1.0f, 64.0f);
+  named.names = {{"fc1"}};
+  EXPECT_THROW(LambdaSearch{named}, InternalError);
   LambdaSearch search(settings({100}, 1.0f, 64.0f, Pivot::kGradientMedian));
   EXPECT_THROW(search.report_pivot({2.0f}), InternalError);
   EXPECT_THROW(search.report_probe({1, 2}, false), InternalError);

@@ -1,12 +1,19 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "cpu/parallel.hpp"
+#include "cuthresh/error.hpp"
 
 namespace cuthresh::cpu {
 namespace {
@@ -72,6 +79,31 @@ TEST(Threads, NestedRunsStillRunEveryPart) {
   threads.run(2, [&](int, int) { threads.run(3, [&](int, int) { ++runs; }); });
   EXPECT_EQ(runs.load(), 4);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Leaves this process 128 MiB of address space: room for a few stacks (2 MiB or more each), not for
+// 255. Exit status 0: the failure came back as an error.
+[[noreturn]] void start_more_threads_than_fit() {
+  std::size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlim_t in_use = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE));
+  const rlimit limit{in_use + (rlim_t{128} << 20), in_use + (rlim_t{128} << 20)};
+  if (pages == 0 || ::setrlimit(RLIMIT_AS, &limit) != 0) std::_Exit(3);
+  try {
+    const Threads threads(256);
+  } catch (const InternalError& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::_Exit(error.info().remedy.find("run.threads") != std::string::npos ? 0 : 4);
+  }
+  std::_Exit(5);
+}
+
+TEST(ThreadsDeathTest, AThreadThatCannotBeStartedIsAnErrorAndEndsTheOthers) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(start_more_threads_than_fit(), ::testing::ExitedWithCode(0),
+              "could not start thread [0-9]+ of 256");
+}
+#endif  // the sanitizers' own memory does not fit into such a limit
 
 }  // namespace
 }  // namespace cuthresh::cpu

@@ -174,14 +174,14 @@ TEST(Training, FullGradientInPartsEqualsTheWhole) {
   for (std::size_t i = 0; i < 60; ++i) EXPECT_NEAR(gradients[0][i], gradients[1][i], 1e-6f);
 }
 
-TEST(Training, TheReferenceEngineGivesTheSameBitsOnEveryThreadCountAndInstructionSet) {
+TEST(Training, ReferenceAndTiledGiveTheSameWeightsOnEveryThreadCountAndInstructionSet) {
   Random random(8);
   DataSplit data;
   data.train = random_data(random, 700);
   data.test = random_data(random, 0);
   std::vector<std::vector<float>> results;
   for (const Room& room : all_rooms()) {
-    if (room.engine != "reference") continue;
+    if (room.engine != "reference" && room.engine != "tiled") continue;
     const auto backend = room.make();
     nn::Network network(*backend, {{3, 64, 33, 2}, Activation::kGelu, 0.01f}, 700);
     network.parameters().initialise(nn::Initialisation::kPytorch, 4);
@@ -193,7 +193,10 @@ TEST(Training, TheReferenceEngineGivesTheSameBitsOnEveryThreadCountAndInstructio
     backend->download(w.data(), network.parameters().value(2), w.size() * sizeof(float));
     results.push_back(w);
   }
-  ASSERT_GE(results.size(), 2U);
+  ASSERT_GE(results.size(), 4U);
+  // == takes 0 and −0 for equal, and nothing else that differs in a bit (no value here is NaN): an
+  // engine may leave out a product with a row of zeros, whose −0 terms could have made the other
+  // zero.
   for (const auto& w : results) EXPECT_EQ(w, results.front());
 }
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cuthresh::config {
+namespace cuthresh {
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one into the other (the
 /// restricted Damerau-Levenshtein distance); letters of either case are equal, and so are '-' and
@@ -22,4 +22,4 @@ std::optional<std::string_view> nearest(std::string_view word,
 std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& candidates,
                          const std::string& otherwise);
 
-}  // namespace cuthresh::config
+}  // namespace cuthresh

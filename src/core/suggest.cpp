@@ -1,9 +1,9 @@
-#include "config/suggest.hpp"
+#include "core/suggest.hpp"
 
 #include <algorithm>
 #include <utility>
 
-namespace cuthresh::config {
+namespace cuthresh {
 namespace {
 
 char fold(char c) {
@@ -34,7 +34,7 @@ std::int64_t edit_distance(std::string_view a, std::string_view b) {
 
 std::optional<std::string_view> nearest(std::string_view word,
                                         const std::vector<std::string_view>& candidates) {
-  // Config words are short; a pasted megabyte must not cost a table of that size for every
+  // Keys and column names are short; a pasted megabyte must not cost a table of that size for every
   // candidate.
   if (word.size() > 64) return std::nullopt;
   std::optional<std::string_view> best;
@@ -58,4 +58,4 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string_vi
   return near ? "did you mean \"" + std::string(*near) + "\"?" : otherwise;
 }
 
-}  // namespace cuthresh::config
+}  // namespace cuthresh
