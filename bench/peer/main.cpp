@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Times steps of cuthresh for tools/peers/compare.py (protocol: tools/peers/README.md)");
   std::string state;
-  bool serve = false;  // there is no other way to run it yet
+  bool serve = false;  // the only way to run it
   std::int64_t threads = 0;
   app.add_flag("--serve", serve, "answer requests on standard input")->required();
   app.add_option("--threads", threads, "threads to take")->required()->check(CLI::Range(1, 1024));

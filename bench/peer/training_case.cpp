@@ -35,7 +35,8 @@ class TrainingCase final : public Case {
       watch.start();
       return false;
     };
-    require_all_steps(trainer_.run(lambda_, never(), kForever, look), taken);
+    const StepStatus status = trainer_.run(lambda_, never(), kForever, look);
+    require_all_steps(status, taken);
     return watch.timing();
   }
 

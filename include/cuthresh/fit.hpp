@@ -21,7 +21,7 @@ struct LayerResult {
   std::optional<double>
       kkt_nonzero;  ///< max over w ≠ 0 of |g + λ sign(w)| / λ; none: λ = 0 or no such w
   std::optional<double>
-      kkt_zero;          ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
+      kkt_zero;  ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
   /// Its target was met; with one target for all layers, that one. False without a target.
   bool reached = false;
 };
@@ -50,7 +50,7 @@ enum class Outcome {
 struct FitResult {
   Outcome outcome = Outcome::kMissed;
   bool achieved = false;
-  std::string why_stopped;                 ///< a sentence
+  std::string why_stopped;  ///< a sentence
   /// What the target is about: all penalised weights, or, with per-layer targets, those of the
   /// layers that have one.
   std::int64_t numel = 0;

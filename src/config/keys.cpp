@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace cuthresh::config {
 namespace {
@@ -47,8 +47,8 @@ Key full_or_whole(Text section, Text name, FieldOf field, WholeRange range, Text
 }
 
 // Upper ends exist so that products stay far inside 64 bits (10^12 steps × 10^6 rounds = 10^18) and
-// a slip of the keyboard is found before hours of training; λ up to 10^30 leaves a threshold αλ, with
-// α at most 10^3, far below the largest float, 3.4·10^38.
+// a slip of the keyboard is found before hours of training; λ up to 10^30 leaves a threshold αλ,
+// with α at most 10^3, far below the largest float, 3.4·10^38.
 constexpr WholeRange kSteps{1, 1'000'000'000'000};
 constexpr WholeRange kOptionalSteps{0, 1'000'000'000'000};
 constexpr RealRange kLambda{0.0, 1e30, false, false};

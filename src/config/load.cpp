@@ -1,6 +1,8 @@
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 
 #include "cuthresh/config.hpp"
 #include "cuthresh/error.hpp"

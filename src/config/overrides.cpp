@@ -1,6 +1,6 @@
 #include "config/overrides.hpp"
 
-#include <utility>
+#include <string_view>
 
 #include "cuthresh/error.hpp"
 

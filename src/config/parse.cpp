@@ -6,8 +6,11 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <set>
+#include <sstream>
+#include <type_traits>
 
 #include "config/checks.hpp"
 #include "config/keys.hpp"

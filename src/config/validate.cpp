@@ -2,7 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <limits>
+#include <cstddef>
 
 #include "config/checks.hpp"
 #include "config/keys.hpp"

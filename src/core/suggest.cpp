@@ -1,6 +1,7 @@
 #include "core/suggest.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 namespace cuthresh {

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <exception>
 #include <string>

@@ -1,4 +1,3 @@
-#include <algorithm>
 
 #include "cpu/backend_impl.hpp"
 #include "cuthresh/error.hpp"

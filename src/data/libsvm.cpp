@@ -2,8 +2,10 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cuthresh/data.hpp"

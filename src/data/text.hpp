@@ -3,10 +3,10 @@
 // What the readers of text share: a file as lines, numbers, and refusals that name file, line and
 // token.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "cuthresh/data.hpp"
 

@@ -2,9 +2,11 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <type_traits>
+#include <utility>
 
 namespace cuthresh {
 namespace {

@@ -29,6 +29,7 @@
 //   touches a training that did not diverge; a diverged end moves inward. Five in a row end the
 //   search.
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -77,8 +77,7 @@ class Fit {
  private:
   static ChosenBackend choose_backend(const DataSplit& data, const FitConfig& config) {
     check_data(data, config);
-    ChosenBackend chosen =
-        make_backend({config.run.device, config.run.engine, config.run.threads});
+    ChosenBackend chosen = make_backend({config.run.device, config.run.engine, config.run.threads});
     check_operations(*chosen.backend, config);
     return chosen;
   }
@@ -168,31 +167,7 @@ class Fit {
     return largest;
   }
 
-  // λ of the search (a search group) as λ of the plan (a penalised parameter).
-  std::vector<float> plan_lambda(const std::vector<float>& lambda) const {
-    std::vector<float> all;
-    for (const PenalisedLayer& layer : task_.layers) {
-      all.push_back(layer.search_group < 0 ? 0.0f
-                                           : lambda[static_cast<std::size_t>(layer.search_group)]);
-    }
-    return all;
-  }
-
-  std::vector<std::int64_t> search_counts(const std::vector<std::uint64_t>& nnz) const {
-    std::vector<std::int64_t> counts(static_cast<std::size_t>(task_.search_groups), 0);
-    for (std::size_t i = 0; i < task_.layers.size(); ++i) {
-      const std::int32_t group = task_.layers[i].search_group;
-      if (group >= 0) counts[static_cast<std::size_t>(group)] += static_cast<std::int64_t>(nnz[i]);
-    }
-    return counts;
-  }
-
   bool layerwise() const { return !config_.sparsity.layers.empty(); }
-
-  std::optional<std::int64_t> target_total() const {
-    if (task_.targets.empty()) return std::nullopt;
-    return std::accumulate(task_.targets.begin(), task_.targets.end(), std::int64_t{0});
-  }
 
   void train_round(search::LambdaSearch& search) {
     const auto round_start = Clock::now();
@@ -206,7 +181,7 @@ class Fit {
     progress.max_rounds = config_.search.method == "fixed" ? 1 : config_.search.max_rounds;
     progress.steps = config_.train.steps;
     progress.lambda = round.lambda;
-    progress.target_nnz = target_total();
+    progress.target_nnz = task_.target_total();
     progress.loss = std::numeric_limits<double>::quiet_NaN();
     auto last_report = round_start - std::chrono::seconds(1);
 
@@ -214,14 +189,14 @@ class Fit {
                            std::optional<double> batch_loss) {
       if (batch_loss) {
         progress.loss = *batch_loss;
-        history_.add_step({round.round, step, round.lambda, search_counts(status.nnz), *batch_loss,
-                           seconds_since(round_start)});
+        history_.add_step({round.round, step, round.lambda, task_.search_counts(status.nnz),
+                           *batch_loss, seconds_since(round_start)});
       }
       const auto now = Clock::now();
       if (now - last_report < std::chrono::milliseconds(100)) return false;
       last_report = now;
       progress.step = step;
-      const std::vector<std::int64_t> counts = search_counts(status.nnz);
+      const std::vector<std::int64_t> counts = task_.search_counts(status.nnz);
       progress.nnz = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
       progress.seconds = seconds_since(start_);
       progress.round_seconds_left = seconds_since(round_start) / static_cast<double>(step) *
@@ -230,10 +205,10 @@ class Fit {
       cancelled_ = observer_.cancelled();
       return cancelled_;
     };
-    const StepStatus status =
-        trainer_.run(plan_lambda(lambda), stop_rule(config_, task_), config_.train.steps, watch);
+    const StepStatus status = trainer_.run(task_.plan_lambda(lambda), stop_rule(config_, task_),
+                                           config_.train.steps, watch);
 
-    round.nnz = search_counts(status.nnz);
+    round.nnz = task_.search_counts(status.nnz);
     round.steps = status.steps;
     round.diverged = status.nonfinite > 0;
     round.train_loss = round.test_loss = std::numeric_limits<double>::quiet_NaN();
@@ -303,7 +278,7 @@ class Fit {
     result.steps_total = steps_total_;
     result.rounds = rounds_;
     result.device = chosen_.why;
-    result.target_nnz = target_total();
+    result.target_nnz = task_.target_total();
     result.best_round = have_best ? static_cast<std::int64_t>(best_round_) + 1 : 0;
     result.achieved = have_best && !cancelled_ && search.met();
     if (fixed && task_.targets.empty()) result.achieved = have_best && !cancelled_;
@@ -311,7 +286,7 @@ class Fit {
     if (!have_best)
       observer_.note("no training ended with finite weights: the initial weights are kept");
 
-    const std::vector<float> lambda = plan_lambda(
+    const std::vector<float> lambda = task_.plan_lambda(
         have_best ? search.probes()[*search.best()].lambda
                   : std::vector<float>(static_cast<std::size_t>(task_.search_groups), 0.0f));
     const Evaluation train = trainer_.evaluate_train();
@@ -348,9 +323,8 @@ class Fit {
         row.kkt_zero = static_cast<double>(kkt[i].on_zero) / row.lambda;
       if (layerwise() && layer.search_group >= 0) {
         row.target_nnz = task_.targets[static_cast<std::size_t>(layer.search_group)];
-        row.reached =
-            search::make_band(*row.target_nnz, config_.sparsity.tolerance)
-                .contains(static_cast<std::uint64_t>(row.nnz));
+        row.reached = search::make_band(*row.target_nnz, config_.sparsity.tolerance)
+                          .contains(static_cast<std::uint64_t>(row.nnz));
       } else {
         row.reached = !layerwise() && !task_.targets.empty() && result.achieved;
       }

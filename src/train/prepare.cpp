@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -79,6 +80,29 @@ Dataset read_file(const DataConfig& config, const std::string& path, std::int64_
 }
 
 }  // namespace
+
+std::vector<float> Task::plan_lambda(const std::vector<float>& lambda) const {
+  std::vector<float> all;
+  for (const PenalisedLayer& layer : layers) {
+    all.push_back(layer.search_group < 0 ? 0.0f
+                                         : lambda[static_cast<std::size_t>(layer.search_group)]);
+  }
+  return all;
+}
+
+std::vector<std::int64_t> Task::search_counts(const std::vector<std::uint64_t>& nnz) const {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(search_groups), 0);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::int32_t group = layers[i].search_group;
+    if (group >= 0) counts[static_cast<std::size_t>(group)] += static_cast<std::int64_t>(nnz[i]);
+  }
+  return counts;
+}
+
+std::optional<std::int64_t> Task::target_total() const {
+  if (targets.empty()) return std::nullopt;
+  return std::accumulate(targets.begin(), targets.end(), std::int64_t{0});
+}
 
 DataSplit load_data(const DataConfig& config, std::uint64_t seed) {
   const bool built_in = config.kind == "mackey-glass";
@@ -220,8 +244,8 @@ StopRule stop_rule(const FitConfig& config, const Task& task) {
   rule.required = static_cast<std::int32_t>(task.required);
   for (const PenalisedLayer& layer : task.layers) {
     if (layer.search_group >= 0) {
-      rule.bands.push_back(search::make_band(
-          task.targets[static_cast<std::size_t>(layer.search_group)], tolerance));
+      rule.bands.push_back(
+          search::make_band(task.targets[static_cast<std::size_t>(layer.search_group)], tolerance));
     } else {  // no target of its own: always met, so that only the others decide
       rule.bands.push_back({0, std::numeric_limits<std::uint64_t>::max()});
       ++rule.required;

@@ -1,12 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "backend/backend.hpp"
 #include "cuthresh/config.hpp"
 #include "cuthresh/data.hpp"
-#include "backend/backend.hpp"
 #include "nn/network.hpp"
 #include "search/search.hpp"
 #include "train/trainer.hpp"
@@ -30,13 +31,21 @@ struct Task {
   std::int64_t search_groups = 1;
   std::int64_t required = 0;       ///< search groups that must meet their target
   std::vector<std::string> notes;  ///< what the user should know
+
+  /// λ of the search (one a search group) as λ of the plan (one a penalised parameter).
+  std::vector<float> plan_lambda(const std::vector<float>& lambda) const;
+  /// Counts of the plan as counts of the search; those of layers without a target go nowhere.
+  std::vector<std::int64_t> search_counts(const std::vector<std::uint64_t>& nnz) const;
+  /// The sum of the targets; none when there are none.
+  std::optional<std::int64_t> target_total() const;
 };
 
 DataSplit load_data(const DataConfig& config, std::uint64_t seed);
 /// Throws InputError when the data do not fit the widths or the loss.
 void check_data(const DataSplit& data, const FitConfig& config);
 
-/// Throws InputError, with the room's reason, when the device lacks an operation that the run needs.
+/// Throws InputError, with the room's reason, when the device lacks an operation that the run
+/// needs.
 void check_operations(const Backend& backend, const FitConfig& config);
 
 nn::MlpSpec model_spec(const ModelConfig& config);

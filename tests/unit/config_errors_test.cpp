@@ -141,7 +141,7 @@ TEST(Config, BadValuesNamePlaceKeyValueAndRemedy) {
       {"data", "shuffle = 1", "", {"data.shuffle", "true or false"}},
       {"run", "seed = -1", "", {"run.seed", "(got -1)"}},
       {"run", "device = \"gpu\"", "", {"run.device", "one of auto, cpu, cuda", "(got \"gpu\")", "did you mean \"cpu\"?"}},
-      {"run", "engine = \"mkl\"", "", {"run.engine", "one of auto, onednn, reference"}},
+      {"run", "engine = \"mkl\"", "", {"run.engine", "one of auto, onednn, tiled, reference"}},
       {"run", "threads = -1", "", {"run.threads", "(got -1)"}},
       {"run", "out = \"\"", "out", {"run.out", "must name the run folder"}},
       {"run", "init = \"a\\u0000b\"", "", {"run.init", "zero character"}},

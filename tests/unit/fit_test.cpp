@@ -1,71 +1,17 @@
 // fit() from configuration to run folder, on problems small enough to run in a second.
 
-#include "cuthresh/fit.hpp"
-
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
+#include <cstdint>
 #include <fstream>
-#include <sstream>
 #include <string>
 
-#include "cuthresh/error.hpp"
 #include "cuthresh/model_file.hpp"
+#include "tests/unit/fit_fixture.hpp"
 
 namespace cuthresh {
 namespace {
-
-namespace fs = std::filesystem;
-
-class FitTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "cuthresh-fit-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  FitConfig small() const {
-    FitConfig config;
-    config.data.train_rows = 200;
-    config.model.widths = {6, 16, 1};
-    config.train.steps = 400;
-    config.sparsity.target_nnz = 40;
-    config.sparsity.tolerance = 0.05;
-    config.search.lambda = {1e-5, 1e-1};
-    config.search.max_rounds = 12;
-    config.run.out = (folder_ / "run").string();
-    config.run.threads = 2;
-    return config;
-  }
-
-  static std::string bytes(const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-
-  std::string message(const FitConfig& config) const {
-    try {
-      fit(config);
-    } catch (const InputError& error) {
-      return error.what();
-    }
-    return "no error";
-  }
-
-  std::size_t entries() const {
-    return static_cast<std::size_t>(
-        std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
-  }
-
-  fs::path folder_;
-};
 
 std::int64_t count(const ModelFile& model, const std::string& name) {
   std::int64_t nnz = 0;
@@ -128,12 +74,23 @@ TEST_F(FitTest, LayerwiseTargetsWithABracketOfItsOwn) {
   config.sparsity.layers_required = 1;
   config.search.lambda.clear();  // automatic
   config.search.max_rounds = 40;
-  const FitResult result = fit(config);
+  Listener listener;
+  const FitResult result = fit(config, &listener);
   ASSERT_TRUE(result.achieved) << result.why_stopped;
   ASSERT_EQ(result.layers.size(), 3U);
   EXPECT_TRUE(result.layers[0].reached || result.layers[1].reached);
   EXPECT_EQ(result.layers[2].lambda, 0.0) << "fc3 has no target";
   EXPECT_EQ(result.layers[2].nnz, 8);
+  EXPECT_FALSE(result.layers[2].reached);
+  // Target, count and size are those of the layers with a target.
+  EXPECT_EQ(result.target_nnz, 90);
+  EXPECT_EQ(result.numel, 6 * 16 + 16 * 8);
+  EXPECT_EQ(result.nnz, result.layers[0].nnz + result.layers[1].nnz);
+  const RoundResult& best = result.rounds[static_cast<std::size_t>(result.best_round - 1)];
+  EXPECT_EQ(result.nnz, best.nnz[0] + best.nnz[1]);
+  ASSERT_FALSE(listener.seen.empty());
+  EXPECT_EQ(listener.seen.back().target_nnz, 90);
+  for (const FitObserver::Progress& p : listener.seen) EXPECT_LE(p.nnz, result.numel);
 }
 
 TEST_F(FitTest, FixedTrainsOnceWithTheGivenLambda) {
@@ -145,6 +102,7 @@ TEST_F(FitTest, FixedTrainsOnceWithTheGivenLambda) {
   EXPECT_TRUE(dense.achieved);
   EXPECT_EQ(dense.outcome, Outcome::kFixed);
   EXPECT_EQ(dense.rounds.size(), 1U);
+  EXPECT_FALSE(dense.layers[0].reached) << "without a target nothing is reached";
   EXPECT_EQ(dense.nnz, dense.numel);
   EXPECT_FALSE(dense.layers[0].kkt_nonzero.has_value()) << "no certificate without a penalty";
 

@@ -3,14 +3,22 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <map>
 #include <numeric>
+#include <optional>
+#include <string>
+#include <vector>
 
+#include "cuthresh/error.hpp"
 #include "support/engines.hpp"
+#include "support/late_backend.hpp"
 #include "support/reference_net.hpp"
 #include "support/seeded.hpp"
 #include "train/batches.hpp"
+#include "train/prepare.hpp"
 #include "train/trainer.hpp"
 
 namespace cuthresh::testing {
@@ -198,6 +206,123 @@ TEST(Training, ReferenceAndTiledGiveTheSameWeightsOnEveryThreadCountAndInstructi
   // engine may leave out a product with a row of zeros, whose −0 terms could have made the other
   // zero.
   for (const auto& w : results) EXPECT_EQ(w, results.front());
+}
+
+struct RoundSeen {
+  StepStatus status;
+  std::vector<std::int64_t> sampled;  // step numbers
+  std::vector<double> losses;
+  std::vector<std::vector<std::uint64_t>> counts;
+  std::int64_t last_reported = 0;
+  std::int64_t enqueued = 0;
+  std::vector<float> weights;
+};
+
+RoundSeen round_with_looks_every(std::int64_t steps_per_look, std::int64_t batch,
+                                 const StopRule& rule, float learning_rate) {
+  Random random(21);
+  DataSplit data;
+  data.train = random_data(random, 40);
+  data.test = random_data(random, 0);
+  LateBackend backend(cpu::make_cpu_backend("reference", 1), steps_per_look);
+  nn::Network network(backend, {{3, 16, 2}, Activation::kIdentity, 0.01f},
+                      train::Trainer::rows_needed(40, batch));
+  network.parameters().initialise(nn::Initialisation::kPytorch, 4);
+  const std::vector<std::int32_t> groups = {0, -1, 1, -1};
+  train::Trainer trainer(backend, network, data,
+                         {train::LossKind::kMse, learning_rate, batch, 7, 1}, groups);
+  const std::vector<float> lambda = {0.02f, 0.02f};
+  RoundSeen seen;
+  seen.status =
+      trainer.run(lambda, rule, 200,
+                  [&](std::int64_t step, const StepStatus& status, std::optional<double> loss) {
+                    EXPECT_EQ(step, status.steps) << "a step that was not taken is reported";
+                    seen.last_reported = step;
+                    if (loss) {
+                      seen.sampled.push_back(step);
+                      seen.losses.push_back(*loss);
+                      seen.counts.push_back(status.nnz);
+                    }
+                    return false;
+                  });
+  seen.enqueued = backend.enqueued;
+  for (std::size_t i = 0; i < network.parameters().list().size(); ++i) {
+    std::vector<float> w(static_cast<std::size_t>(network.parameters().list()[i].numel));
+    backend.download(w.data(), network.parameters().value(i), w.size() * sizeof(float));
+    seen.weights.insert(seen.weights.end(), w.begin(), w.end());
+  }
+  return seen;
+}
+
+void expect_the_same_round(const RoundSeen& late, const RoundSeen& prompt) {
+  EXPECT_EQ(late.status.steps, prompt.status.steps);
+  EXPECT_EQ(late.status.nnz, prompt.status.nnz);
+  EXPECT_EQ(late.status.nonfinite, prompt.status.nonfinite);
+  EXPECT_EQ(late.status.stopped, prompt.status.stopped);
+  EXPECT_EQ(late.last_reported, prompt.last_reported);
+  EXPECT_EQ(late.sampled, prompt.sampled);
+  EXPECT_EQ(late.losses, prompt.losses);
+  EXPECT_EQ(late.counts, prompt.counts);
+  ASSERT_EQ(late.weights.size(), prompt.weights.size());
+  for (std::size_t i = 0; i < late.weights.size();
+       ++i) {  // by bits: after a divergence some are NaN
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(late.weights[i]),
+              std::bit_cast<std::uint32_t>(prompt.weights[i]));
+  }
+}
+
+TEST(Training, LookingSeldomChangesNothing) {
+  for (const std::int64_t batch : {0L, 7L}) {
+    SCOPED_TRACE(::testing::Message() << "batch " << batch);
+    // The counts fall from 80: a stop by count on the way, none at all, and one that lies on a step
+    // that is sampled and looked at anyway.
+    for (const std::uint64_t most : {70U, 60U, 50U, 0U}) {
+      SCOPED_TRACE(::testing::Message() << "stop at " << most);
+      const StopRule rule = most == 0 ? StopRule{} : StopRule{{CountBand{0, most}}, 1, 0};
+      const RoundSeen prompt = round_with_looks_every(1, batch, rule, 0.1f);
+      EXPECT_EQ(prompt.status.stopped, most != 0);
+      EXPECT_EQ(prompt.enqueued, prompt.status.steps);
+      expect_the_same_round(round_with_looks_every(16, batch, rule, 0.1f), prompt);
+    }
+  }
+  // Looks fall on steps 1, 8, 15, 16, 22, …: a stop at one of them would show nothing.
+  const RoundSeen late = round_with_looks_every(16, 0, {{CountBand{0, 60}}, 1, 0}, 0.1f);
+  EXPECT_GT(late.enqueued, late.status.steps) << "the case must enqueue steps beyond the stop";
+}
+
+TEST(Training, LookingSeldomChangesNothingAboutADivergence) {
+  const RoundSeen prompt = round_with_looks_every(1, 0, {}, 30.0f);
+  EXPECT_GT(prompt.status.nonfinite, 0U);
+  const RoundSeen late = round_with_looks_every(16, 0, {}, 30.0f);
+  expect_the_same_round(late, prompt);
+  EXPECT_GT(late.enqueued, late.status.steps) << "the case must enqueue steps beyond the stop";
+}
+
+TEST(Operations, WhatARoomLacksIsAnInputErrorWithItsReason) {
+  LateBackend backend(cpu::make_cpu_backend("reference", 1), 1);
+  FitConfig config;
+  config.search.lambda = {1e-7, 1e-3};
+  const auto message = [&](std::optional<Operation> lacking) {
+    backend.lacking = lacking;
+    try {
+      train::check_operations(backend, config);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string("fine");
+  };
+  EXPECT_EQ(message({}), "fine");
+  for (const Operation operation : {Operation::kDense, Operation::kMse, Operation::kProxStep,
+                                    Operation::kSelect, Operation::kKkt}) {
+    const std::string text = message(operation);
+    EXPECT_NE(text.find("not in this room"), std::string::npos) << text;
+    EXPECT_NE(text.find("run.device"), std::string::npos) << text;
+  }
+  EXPECT_EQ(message(Operation::kSoftmaxCrossEntropy), "fine") << "not needed with mse";
+  config.search.method = "log-midpoint";
+  EXPECT_EQ(message(Operation::kSelect), "fine") << "needed for the median only";
+  config.search.lambda.clear();
+  EXPECT_NE(message(Operation::kSelect), "fine") << "and for finding a bracket";
 }
 
 }  // namespace

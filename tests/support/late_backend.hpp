@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.hpp"
+
+namespace cuthresh::testing {
+
+/// The CPU room as a device is used: looked at every `steps_per_look` steps only, so that steps are
+/// enqueued beyond the one that stops a round (prox_step does nothing then). `lacking` names an
+/// operation that it says it does not have.
+class LateBackend final : public Backend {
+ public:
+  LateBackend(std::unique_ptr<Backend> room, std::int64_t steps_per_look)
+      : room_(std::move(room)), steps_per_look_(steps_per_look) {}
+
+  std::optional<Operation> lacking;
+
+  std::string description() const override { return "late " + room_->description(); }
+  std::string unsupported(Operation operation) const override {
+    return operation == lacking ? "not in this room" : room_->unsupported(operation);
+  }
+  std::int64_t steps_per_look() const override { return steps_per_look_; }
+
+  void* allocate(std::size_t bytes) override { return room_->allocate(bytes); }
+  void deallocate(void* pointer) noexcept override { room_->deallocate(pointer); }
+  void upload(void* to, const void* from, std::size_t bytes) override {
+    room_->upload(to, from, bytes);
+  }
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    room_->copy(to, from, bytes);
+  }
+  void zero(void* to, std::size_t bytes) override { room_->zero(to, bytes); }
+  void download(void* to, const void* from, std::size_t bytes) override {
+    room_->download(to, from, bytes);
+  }
+  std::uint64_t bytes_to_host() const override { return room_->bytes_to_host(); }
+  void synchronize() override { room_->synchronize(); }
+
+  void dense_forward(const DenseForward& args) override { room_->dense_forward(args); }
+  void dense_backward(const DenseBackward& args) override { room_->dense_backward(args); }
+  void mse(const LossArgs& args) override { room_->mse(args); }
+  void softmax_cross_entropy(const LossArgs& args) override { room_->softmax_cross_entropy(args); }
+  void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
+                   std::size_t row_bytes) override {
+    room_->gather_rows(to, from, index, rows, row_bytes);
+  }
+  void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
+                          std::uint32_t stream) override {
+    room_->initialise_uniform(to, size, bound, seed, stream);
+  }
+
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
+                                      std::int32_t groups) override {
+    return room_->make_plan(tensors, groups);
+  }
+  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
+    room_->set_lambda(plan, lambda);
+  }
+  void set_learning_rate(ProxPlan& plan, float alpha) override {
+    room_->set_learning_rate(plan, alpha);
+  }
+  void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
+  void prox_step(ProxPlan& plan) override {
+    ++enqueued;
+    room_->prox_step(plan);
+  }
+  const StepStatus& read_status(ProxPlan& plan) override { return room_->read_status(plan); }
+  std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override {
+    return room_->read_nonzeros(plan);
+  }
+  std::vector<MedianResult> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override {
+    return room_->read_bracket_medians(plan, brackets);
+  }
+  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override {
+    return room_->read_kth_gradient(plan, k);
+  }
+  std::vector<KktResult> read_kkt(ProxPlan& plan) override { return room_->read_kkt(plan); }
+
+  std::int64_t enqueued = 0;  ///< calls of prox_step so far
+
+ private:
+  std::unique_ptr<Backend> room_;
+  std::int64_t steps_per_look_;
+};
+
+}  // namespace cuthresh::testing
