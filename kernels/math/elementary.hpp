@@ -3,8 +3,8 @@
 // exp, log, tanh and erf from additions, fused multiply-adds and bit operations only: the same bits
 // on every host and device (libm and CUDA differ in the last place), and loops over them vectorise.
 // Coefficients are minimax fits (Lawson-weighted least squares in float64). Errors stated are
-// against float64 where the result is a normal number; tests/unit/elementary_test.cpp measures them on
-// every 97th float.
+// against float64 where the result is a normal number; tests/unit/elementary_test.cpp measures them
+// on every 97th float.
 
 #include <cstdint>
 
@@ -52,7 +52,8 @@ CTH_HD float exp_float(float x) {
   return x == x ? y : x;
 }
 
-/// ln x, error ≤ 2 ulp, NaN stays NaN; for x ≥ 2^-126 (all that a normalised sum of exponentials can be).
+/// ln x, error ≤ 2 ulp, NaN stays NaN; for x ≥ 2^-126 (all that a normalised sum of exponentials
+/// can be).
 CTH_HD float log_float(float x) {
   const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x);
   // Exponent chosen so that the mantissa lies in [√½, √2).

@@ -6,8 +6,8 @@
 #include <rapidcheck/gtest.h>
 #include <unistd.h>
 
-#include <cstddef>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
