@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::size_t kRows = 37;
 
-class Gradients : public ::testing::TestWithParam<std::tuple<Room, std::string, std::string>> {};
+class Gradients : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {};
 
 struct Case {
   ReferenceNet net;
@@ -174,25 +174,32 @@ void check(const Room& room, const std::string& activation, const std::string& k
   }
 }
 
+// Every room in one test: they share the float64 reference, which costs more than they do.
+void check_rooms(const std::string& activation, const std::string& kind, bool accumulate) {
+  for (const Room& room : all_rooms()) {
+    SCOPED_TRACE(room.name());
+    check(room, activation, kind, accumulate);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+
 TEST_P(Gradients, EqualCentralDifferences) {
-  const auto& [room, activation, loss] = GetParam();
-  check(room, activation, loss, false);
+  const auto& [activation, loss] = GetParam();
+  check_rooms(activation, loss, false);
 }
 
 TEST_P(Gradients, AddUpOverParts) {
-  const auto& [room, activation, loss] = GetParam();
-  check(room, activation, loss, true);
+  const auto& [activation, loss] = GetParam();
+  check_rooms(activation, loss, true);
 }
 
-INSTANTIATE_TEST_SUITE_P(Rooms, Gradients,
-                         ::testing::Combine(::testing::ValuesIn(all_rooms()),
-                                            ::testing::Values("identity", "relu", "leaky-relu",
+INSTANTIATE_TEST_SUITE_P(Functions, Gradients,
+                         ::testing::Combine(::testing::Values("identity", "relu", "leaky-relu",
                                                               "tanh", "sigmoid", "gelu", "silu"),
                                             ::testing::Values("mse", "cross-entropy")),
                          [](const auto& test) {
-                           std::string name = std::get<0>(test.param).name() + "_" +
-                                              std::get<1>(test.param) + "_" +
-                                              std::get<2>(test.param);
+                           std::string name =
+                               std::get<0>(test.param) + "_" + std::get<1>(test.param);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
