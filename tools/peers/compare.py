@@ -140,19 +140,29 @@ def compare(ours, theirs, case, rounds):
             replies[i].append(side.ask(request))
     names = ("cuthresh", "pytorch", "pytorch_tuned")
     result = {name: summary(r) for name, r in zip(names, replies)}
-    for peer in names[1:]:
-        result[f"ratio_{peer}"] = {key: result[peer][key] / result["cuthresh"][key] for key in ("min_ms", "median_ms")}
+    for peer, peers in zip(names[1:], replies[1:]):
+        ratio = {key: result[peer][key] / result["cuthresh"][key] for key in ("min_ms", "median_ms")}
+        # Within one alternation both sides had the same neighbours: on a shared machine, whose speed drifts by half
+        # from minute to minute, the median of these says most.
+        pairs = [b["min_ms"] / a["min_ms"] for a, b in zip(replies[0], peers)]
+        ratio["paired"] = statistics.median(pairs)
+        ratio["paired_range"] = [min(pairs), max(pairs)]
+        result[f"ratio_{peer}"] = ratio
     return result
 
 
 def print_table(results):
-    print(f"\n{'case':<18} {'side':<14} {'min ms':>10} {'median ms':>10} {'ratio (min)':>12} {'ratio (median)':>15}")
+    print(f"\n{'case':<18} {'side':<14} {'min ms':>10} {'median ms':>10} {'ratio (min)':>12} {'ratio (median)':>15} {'ratio (paired)':>20}")
     for case, result in results.items():
         for side in ("cuthresh", "pytorch", "pytorch_tuned"):
             ratio = result.get(f"ratio_{side}")
-            times = [f"{ratio['min_ms']:.2f}x", f"{ratio['median_ms']:.2f}x"] if ratio else ["", ""]
+            times = ["", "", ""]
+            if ratio:
+                low, high = ratio["paired_range"]
+                times = [f"{ratio['min_ms']:.2f}x", f"{ratio['median_ms']:.2f}x",
+                         f"{ratio['paired']:.2f}x ({low:.1f}..{high:.1f})"]
             print(f"{case if side == 'cuthresh' else '':<18} {side:<14} {result[side]['min_ms']:>10.4f} "
-                  f"{result[side]['median_ms']:>10.4f} {times[0]:>12} {times[1]:>15}")
+                  f"{result[side]['median_ms']:>10.4f} {times[0]:>12} {times[1]:>15} {times[2]:>20}")
 
 
 def arguments():
