@@ -140,6 +140,14 @@ DataSplit reference_data() {
   return split;
 }
 
+// Instrumented, the plain loops take ten minutes for the thousand steps; a hundred run every line
+// of them.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::int64_t kSteps = 100;
+#else
+constexpr std::int64_t kSteps = 1000;
+#endif
+
 class Recursion : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
@@ -155,7 +163,7 @@ TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
   std::map<std::int64_t, double> loss;
   std::map<std::int64_t, std::uint64_t> nnz;
   const std::vector<float> lambda(4, 1e-4f);
-  trainer.run(lambda, {}, 1001,
+  trainer.run(lambda, {}, kSteps + 1,
               [&](std::int64_t step, const StepStatus& status, std::optional<double> batch_loss) {
                 if (batch_loss) loss[step - 1] = *batch_loss;  // taken before the step
                 nnz[step] = status.total;
@@ -164,6 +172,7 @@ TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
   int compared = 0;
   for (const Row& row : read_table("mackey_glass_1000.csv")) {
     const std::int64_t step = std::stoll(row.at("step"));
+    if (step > kSteps) continue;
     const double want = std::stod(row.at("train_loss"));
     EXPECT_NEAR(loss.at(step), want, 1e-4 * want) << "after " << step << " steps";
     if (step > 0) {
@@ -173,7 +182,7 @@ TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
     }
     ++compared;
   }
-  EXPECT_EQ(compared, 11);
+  EXPECT_EQ(compared, kSteps / 100 + 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Recursion, ::testing::ValuesIn(all_engines()),
