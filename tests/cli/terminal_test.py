@@ -16,7 +16,7 @@ import unittest
 from support import COMMAND, CommandTest, environment, main
 
 # Long enough to be looked at and interrupted: ended by a signal or by the step budget after some seconds.
-LONG = ["--set", "train.steps=20000", "--set", "search.max_rounds=2", "--set", "sparsity.tolerance=0",
+LONG = ["--set", "train.steps=8000", "--set", "search.max_rounds=2", "--set", "sparsity.tolerance=0",
         "--set", "model.widths=[6, 32, 1]", "--set", "sparsity.target_nnz=3"]
 ENDLESS = ["--set", "train.steps=1000000000"]
 
@@ -34,7 +34,7 @@ class Terminal(CommandTest):
         self.addCleanup(process.kill)
         return process, ours
 
-    def read_until(self, ours, done, seconds=120):
+    def read_until(self, ours, done, seconds=180):
         text = b""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not done(text):
@@ -60,7 +60,7 @@ class Terminal(CommandTest):
             for frame in frames:
                 self.assertLess(len(frame), width, frame)
             if width == 100:
-                self.assertRegex(frames[-1], r"round \d+/2  [█░]+  [\d,]+/20,000  λ \d\.\d+e-\d+  nnz \d+ → 3")
+                self.assertRegex(frames[-1], r"round \d+/2  [█░]+  [\d,]+/8,000  λ \d\.\d+e-\d+  nnz \d+ → 3")
             # Replayed on a line, the last thing on it is nothing.
             self.assertTrue(text.rstrip("\n").endswith("\r\x1b[K") or text.endswith("\n"), repr(text[-80:]))
 
