@@ -49,8 +49,7 @@ void CpuBackend::dense_forward(const DenseForward& args) {
       }
     }
     find_live_columns(args.w, s.out, s.in, live_inputs_);
-    const auto live = static_cast<std::int64_t>(live_outputs_.size() * live_inputs_.size());
-    if (4 * live <= 3 * s.in * s.out) {
+    if (worth_packing(live_outputs_.size() * live_inputs_.size(), s.in * s.out)) {
       forward_live(args);
       return;
     }
