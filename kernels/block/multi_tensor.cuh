@@ -1,0 +1,64 @@
+#pragma once
+
+// A list of tensors as kernels see it, and how a launch divides it: tiles of at most kTileElements
+// elements of one tensor, in the order of the list; block b of G takes the tiles [T·b/G,
+// T·(b+1)/G), so any grid is right, and a block meets few groups and leaves one atomic for each. 16
+// bytes a tile against 12·8192 bytes of data: 0.02 % more to read.
+
+#include <cstdint>
+
+#include "kernels/math/stop_rule.hpp"
+#include "kernels/platform.hpp"
+
+namespace cuthresh {
+
+inline constexpr std::int64_t kTileElements = 8192;
+
+/// One entry of a list. `group` is whose λ it has and whose count it goes into; −1: not penalised,
+/// not counted. What a kernel does not use may be null.
+struct TensorRecord {
+  void* w;         // [size] the weights that the network reads
+  const void* g;   // [size] their gradient
+  void* momentum;  // [size] the optimiser's buffer
+  void* master;    // [size] float32 copy of 16-bit weights
+  std::int64_t size;
+  std::int64_t group;
+};
+
+/// Elements [begin, begin + size) of a tensor.
+struct alignas(16) Tile {
+  std::int64_t begin;
+  std::int32_t tensor;
+  std::int32_t size;
+};
+
+struct TensorList {
+  const TensorRecord* tensors;
+  const Tile* tiles;
+  std::int64_t tile_count;
+  std::int32_t groups;
+};
+
+/// What steps leave behind, as the host reads it: this, then [groups] counts of nonzeros.
+struct StepHeader {
+  std::uint64_t steps;  // taken since the status was cleared
+  std::uint64_t
+      stopped;  // 1: the stop rule held or a value was non-finite; no step is taken any more
+  std::uint64_t total;      // nonzeros over all groups after the last step
+  std::uint64_t nonfinite;  // entries of any tensor that were NaN or ±∞ after the last step
+};
+
+/// When steps end (src/backend/backend.hpp, StopRule), in device memory.
+struct StopRecord {
+  std::int64_t after;     // steps after the first `after` are looked at
+  std::int32_t bands;     // 0: never by count; 1: over the total; else one a group
+  std::int32_t required;  // bands that must hold at once
+};
+
+/// Where a launch adds up; all zero between launches (the last block leaves it so).
+struct StepSums {
+  std::uint64_t ticket;
+  std::uint64_t nonfinite;
+};
+
+}  // namespace cuthresh
