@@ -20,7 +20,7 @@ namespace {
       {origins.where(key), std::move(what), origins.value(key, value), std::move(remedy)});
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return fmt::format("\"{}\"", text);
 }
 
@@ -33,13 +33,13 @@ class RangeCheck {
   void operator()(const std::string* value) const {
     if (key_.choices.empty()) {
       if (value->find('\0') != std::string::npos) {
-        refuse(path_, quoted(fmt::format("{}\\u0000...", value->c_str())),
+        refuse(path_, in_quotes(fmt::format("{}\\u0000...", value->c_str())),
                "remove the zero character");
       }
       return;
     }
     if (std::find(key_.choices.begin(), key_.choices.end(), *value) != key_.choices.end()) return;
-    refuse(path_, quoted(*value), did_you_mean(*value, key_.choices, "write one of these"));
+    refuse(path_, in_quotes(*value), did_you_mean(*value, key_.choices, "write one of these"));
   }
   void operator()(const std::int64_t* value) const {
     if (key_.full_or_whole && *value == 0) return;  // 0 is how FitConfig holds "full"
@@ -104,11 +104,11 @@ void check_data(const DataConfig& data, const Origins& origins) {
   }
   if (!from_file && !data.path.empty()) {
     fail(origins, "data.path", "data.kind = \"mackey-glass\" is built in and reads no file",
-         quoted(data.path), "remove the key, or set data.kind to libsvm or csv");
+         in_quotes(data.path), "remove the key, or set data.kind to libsvm or csv");
   }
   if (!from_file && !data.test_path.empty()) {
     fail(origins, "data.test_path", "data.kind = \"mackey-glass\" is built in and reads no file",
-         quoted(data.test_path), "remove the key and split with data.train_rows");
+         in_quotes(data.test_path), "remove the key and split with data.train_rows");
   }
   if (data.kind != "csv" && !data.target_columns.empty()) {
     fail(origins, "data.target_columns",

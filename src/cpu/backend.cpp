@@ -37,7 +37,7 @@ std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_
     gemm = make_tiled_gemm(*loops);
   } else if (engine == "auto" || engine == "onednn") {
 #if defined(CTH_WITH_ONEDNN)
-    gemm = make_onednn_gemm();
+    gemm = make_onednn_gemm(*loops);
 #else
     if (engine == "onednn") {
       throw InputError({"run.engine", "this build has no oneDNN", engine,

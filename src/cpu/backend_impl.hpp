@@ -61,6 +61,8 @@ class CpuBackend final : public Backend {
                          std::vector<std::int32_t>& live);
   void collect_marks(std::int64_t columns, std::vector<std::int32_t>& live) const;
   void forward_live(const DenseForward& args);
+  void backward_weights(std::int64_t rows, std::int64_t in, std::int64_t out, const float* x,
+                        const float* dz, bool accumulate, float* dw);
   void backward_weights_live(const DenseBackward& args, const float* dz);
 
   std::unique_ptr<Gemm> gemm_;
@@ -68,6 +70,7 @@ class CpuBackend final : public Backend {
   Threads threads_;
   std::uint64_t bytes_to_host_ = 0;
   std::vector<float> bias_partials_;  // [blocks, out] of dense_backward
+  std::vector<float> dw_second_;      // [out, in]: the second half of the rows
   // Products without the zero rows and columns of W (dense.cpp). Kept from call to call, so that a
   // step allocates nothing once it has seen its largest shapes.
   std::vector<std::uint32_t> marks_;        // a column

@@ -34,7 +34,7 @@ class Gemm {
 std::unique_ptr<Gemm> make_reference_gemm(const Loops& loops);
 std::unique_ptr<Gemm> make_tiled_gemm(const Loops& loops);
 #if defined(CTH_WITH_ONEDNN)
-std::unique_ptr<Gemm> make_onednn_gemm();
+std::unique_ptr<Gemm> make_onednn_gemm(const Loops& loops);
 #endif
 
 }  // namespace cuthresh::cpu

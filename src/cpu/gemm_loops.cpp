@@ -1,4 +1,4 @@
-#include <vector>
+#include <memory>
 
 #include "cpu/gemm.hpp"
 
@@ -7,45 +7,49 @@ namespace {
 
 /// Products by loops of our own: sums run over k in order with one fused multiply-add each, so
 /// results are the same bits on every machine, instruction set and thread count. "reference" is the
-/// plain triple loop, the oracle; "tiled" holds blocks of the result in registers and gives the
-/// same bits.
-class LoopGemm final : public Gemm {
+/// plain triple loop, the oracle.
+class ReferenceGemm final : public Gemm {
  public:
-  LoopGemm(const char* name, decltype(Loops::gemm_plain) multiply, const Loops& loops)
-      : name_(name), multiply_(multiply), loops_(loops) {}
-
-  std::string name() const override { return name_; }
-
+  explicit ReferenceGemm(const Loops& loops) : loops_(loops) {}
+  std::string name() const override { return "reference"; }
   void operator()(const GemmArgs& g) const override {
-    const std::int64_t a_row = g.transpose_a ? 1 : g.lda;
-    const std::int64_t a_column = g.transpose_a ? g.lda : 1;
-    const float* b = g.b;
-    std::int64_t ldb = g.ldb;
-    if (g.transpose_b) {
-      // The loops run along n, so a transposed b is turned first; the copy is kept by the thread.
-      thread_local std::vector<float> turned;
-      turned.resize(static_cast<std::size_t>(g.k * g.n));
-      loops_.transpose(g.b, g.ldb, g.n, g.k, turned.data());
-      b = turned.data();
-      ldb = g.n;
-    }
-    multiply_(g.m, g.n, g.k, g.a, a_row, a_column, b, ldb, g.accumulate, g.c, g.ldc);
+    loops_.gemm_plain(g.m, g.n, g.k, g.a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1, g.b,
+                      g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1, g.accumulate, g.c,
+                      g.ldc);
   }
 
  private:
-  const char* name_;
-  decltype(Loops::gemm_plain) multiply_;
+  const Loops& loops_;
+};
+
+struct alignas(64) Scratch {
+  float values[kGemmScratch];
+};
+
+/// The same bits with blocks of the result in registers.
+class TiledGemm final : public Gemm {
+ public:
+  explicit TiledGemm(const Loops& loops) : loops_(loops) {}
+  std::string name() const override { return "tiled"; }
+  void operator()(const GemmArgs& g) const override {
+    thread_local const auto scratch = std::make_unique<Scratch>();
+    loops_.gemm_tiled(g.m, g.n, g.k, g.a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1, g.b,
+                      g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1, g.accumulate, g.c,
+                      g.ldc, scratch->values);
+  }
+
+ private:
   const Loops& loops_;
 };
 
 }  // namespace
 
 std::unique_ptr<Gemm> make_reference_gemm(const Loops& loops) {
-  return std::make_unique<LoopGemm>("reference", loops.gemm_plain, loops);
+  return std::make_unique<ReferenceGemm>(loops);
 }
 
 std::unique_ptr<Gemm> make_tiled_gemm(const Loops& loops) {
-  return std::make_unique<LoopGemm>("tiled", loops.gemm_tiled, loops);
+  return std::make_unique<TiledGemm>(loops);
 }
 
 }  // namespace cuthresh::cpu

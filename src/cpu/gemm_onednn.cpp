@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
+#include <memory>
 #include <string>
 
 #include "cpu/gemm.hpp"
@@ -26,8 +27,14 @@ struct OneThread {
 /// has no primitive to create, unlike a matmul primitive (about 1 µs even from oneDNN's cache). It
 /// does not fork: each of our threads has its own rows, which took 736 µs for a Mackey-Glass step's
 /// products on two Cascade Lake cores where calls that fork themselves took 825.
+///
+/// The shapes of a small layer go to our own tiles, which are faster there: a forward product of
+/// 500 x 128 x 128 took 139 µs in place of 149, the gradient of a layer with 6 inputs 13 in place
+/// of 24.
 class OneDnnGemm final : public Gemm {
  public:
+  explicit OneDnnGemm(const Loops& loops) : tiled_(make_tiled_gemm(loops)) {}
+
   std::string name() const override {
     const dnnl_version_t* v = dnnl_version();
     return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." +
@@ -35,6 +42,11 @@ class OneDnnGemm final : public Gemm {
   }
 
   void operator()(const GemmArgs& g) const override {
+    if (g.transpose_a ? g.n < 8 && g.n < g.m
+                      : g.transpose_b && g.n >= 32 && g.k >= 32 && g.n * g.k <= 65536) {
+      (*tiled_)(g);
+      return;
+    }
     const OneThread guard;
     const dnnl_status_t status =
         dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', g.m, g.n, g.k, 1.0f, g.a,
@@ -47,12 +59,15 @@ class OneDnnGemm final : public Gemm {
                            "try run.engine = \"reference\""});
     }
   }
+
+ private:
+  std::unique_ptr<Gemm> tiled_;
 };
 
 }  // namespace
 
-std::unique_ptr<Gemm> make_onednn_gemm() {
-  return std::make_unique<OneDnnGemm>();
+std::unique_ptr<Gemm> make_onednn_gemm(const Loops& loops) {
+  return std::make_unique<OneDnnGemm>(loops);
 }
 
 }  // namespace cuthresh::cpu

@@ -16,6 +16,9 @@ struct KktKeys {
   std::uint32_t on_zero = 0;
 };
 
+/// Floats that gemm_tiled works in.
+inline constexpr std::int64_t kGemmScratch = 40448;
+
 /// The serial loops of this room, compiled once per instruction set from loops.inl. Each works on
 /// one thread's share; rows are `stride` elements apart.
 struct Loops {
@@ -28,9 +31,13 @@ struct Loops {
   /// y holds x·Wᵀ and becomes act(y + b); z, where not null, gets y + b.
   void (*bias_activation)(const DenseShape& shape, const float* b, float* z, float* y,
                           std::int64_t rows, std::int64_t columns, std::int64_t stride);
-  /// dy ← dy·act'(kept), db[c] = sum over the rows of dy.
+  /// dy ← dy·act'(kept), db[c] = sum over the rows of dy; marks, where not null, as mark_columns of
+  /// dy.
   void (*activation_backward)(const DenseShape& shape, const float* kept, float* dy, float* db,
-                              std::int64_t rows, std::int64_t columns, std::int64_t stride);
+                              std::uint32_t* marks, std::int64_t rows, std::int64_t columns,
+                              std::int64_t stride);
+  /// to[i] += from[i].
+  void (*add)(const float* from, std::int64_t n, float* to);
 
   /// marks[c] becomes nonzero where column c of the dense [rows, columns] matrix has an entry that
   /// is not ±0; marks are only added to.
@@ -44,16 +51,17 @@ struct Loops {
                          std::int64_t count, float* to, std::int64_t columns);
 
   /// c[m, n] = (accumulate ? c : 0) + Σ_k a(i, k)·b(k, j), k in order, one fused multiply-add each:
-  /// the same bits whatever the instruction set. a(i, k) = a[i·a_row + k·a_column]; b is [k, n]
-  /// with rows ldb apart.
+  /// the same bits whatever the instruction set. a(i, k) = a[i·a_row + k·a_column], b(k, j) =
+  /// b[k·b_row + j·b_column], one of each pair being 1; c's rows are ldc apart.
   void (*gemm_plain)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
-                     std::int64_t a_row, std::int64_t a_column, const float* b, std::int64_t ldb,
-                     bool accumulate, float* c, std::int64_t ldc);
-
-  /// The same function, to the bit, with blocks of c held in registers.
-  decltype(gemm_plain) gemm_tiled;
-  /// to[p, j] = from[j, p]: from is [n, k] with rows ld apart, to is dense [k, n].
-  void (*transpose)(const float* from, std::int64_t ld, std::int64_t n, std::int64_t k, float* to);
+                     std::int64_t a_row, std::int64_t a_column, const float* b, std::int64_t b_row,
+                     std::int64_t b_column, bool accumulate, float* c, std::int64_t ldc);
+  /// The same function, to the bit, with blocks of c held in registers; scratch: kGemmScratch
+  /// floats.
+  void (*gemm_tiled)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                     std::int64_t a_row, std::int64_t a_column, const float* b, std::int64_t b_row,
+                     std::int64_t b_column, bool accumulate, float* c, std::int64_t ldc,
+                     float* scratch);
 
   /// Σ (prediction − target)² over n elements; the gradient where it is not null.
   double (*mse)(const float* prediction, const float* target, float* gradient, float scale,

@@ -119,9 +119,10 @@ void bias_activation(const DenseShape& shape, const float* b, float* z, float* y
                   [&](auto act) { bias_activation_rows(act, b, z, y, rows, columns, stride); });
 }
 
-template <class A>
+template <class A, bool mark>
 void activation_backward_rows(A act, const float* __restrict kept, float* __restrict dy,
-                              float* __restrict db, int64_t rows, int64_t columns, int64_t stride) {
+                              float* __restrict db, uint32_t* __restrict marks, int64_t rows,
+                              int64_t columns, int64_t stride) {
   for (int64_t c = 0; c < columns; ++c) db[c] = 0.0f;
   for (int64_t r = 0; r < rows; ++r) {
     float* __restrict grad = dy + r * stride;
@@ -130,14 +131,26 @@ void activation_backward_rows(A act, const float* __restrict kept, float* __rest
       const float dz = grad[c] * act.derivative(k[c]);
       grad[c] = dz;
       db[c] += dz;
+      if constexpr (mark) marks[c] |= magnitude_key(dz);
     }
   }
 }
 
 void activation_backward(const DenseShape& shape, const float* kept, float* dy, float* db,
-                         int64_t rows, int64_t columns, int64_t stride) {
-  with_activation(
-      shape, [&](auto act) { activation_backward_rows(act, kept, dy, db, rows, columns, stride); });
+                         uint32_t* marks, int64_t rows, int64_t columns, int64_t stride) {
+  with_activation(shape, [&](auto act) {
+    if (marks != nullptr) {
+      activation_backward_rows<decltype(act), true>(act, kept, dy, db, marks, rows, columns,
+                                                    stride);
+    } else {
+      activation_backward_rows<decltype(act), false>(act, kept, dy, db, marks, rows, columns,
+                                                     stride);
+    }
+  });
+}
+
+void add(const float* __restrict from, int64_t n, float* __restrict to) {
+  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
 }
 
 void mark_columns(const float* __restrict matrix, int64_t rows, int64_t columns,
@@ -164,8 +177,8 @@ void spread_columns(const float* __restrict from, int64_t rows, const int32_t* _
   }
 }
 
-void gemm_plain(int64_t m, int64_t n, int64_t k, const float* __restrict a, int64_t a_row,
-                int64_t a_column, const float* __restrict b, int64_t ldb, bool accumulate,
+void gemm_plain(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column,
+                const float* __restrict b, int64_t b_row, int64_t b_column, bool accumulate,
                 float* __restrict c, int64_t ldc) {
   for (int64_t i = 0; i < m; ++i) {
     float* __restrict row = c + i * ldc;
@@ -174,8 +187,14 @@ void gemm_plain(int64_t m, int64_t n, int64_t k, const float* __restrict a, int6
     }
     for (int64_t p = 0; p < k; ++p) {
       const float factor = a[i * a_row + p * a_column];
-      const float* __restrict from = b + p * ldb;
-      for (int64_t j = 0; j < n; ++j) row[j] = fused_multiply_add(factor, from[j], row[j]);
+      const float* __restrict from = b + p * b_row;
+      if (b_column == 1) {
+        for (int64_t j = 0; j < n; ++j) row[j] = fused_multiply_add(factor, from[j], row[j]);
+      } else {
+        for (int64_t j = 0; j < n; ++j) {
+          row[j] = fused_multiply_add(factor, from[j * b_column], row[j]);
+        }
+      }
     }
   }
 }
@@ -245,11 +264,21 @@ int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t 
 }  // namespace CTH_LOOPS_NAMESPACE
 
 namespace ns = CTH_LOOPS_NAMESPACE;
-const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,   ns::prox_step,       ns::count_nonzero,
-                               ns::kkt,          ns::bias_activation, ns::activation_backward,
-                               ns::mark_columns, ns::pack_columns,    ns::spread_columns,
-                               ns::gemm_plain,   ns::gemm_tiled,      ns::transpose,
-                               ns::mse,          ns::softmax,         ns::uniform,
+const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
+                               ns::prox_step,
+                               ns::count_nonzero,
+                               ns::kkt,
+                               ns::bias_activation,
+                               ns::activation_backward,
+                               ns::add,
+                               ns::mark_columns,
+                               ns::pack_columns,
+                               ns::spread_columns,
+                               ns::gemm_plain,
+                               ns::gemm_tiled,
+                               ns::mse,
+                               ns::softmax,
+                               ns::uniform,
                                ns::histogram};
 
 }  // namespace cuthresh::cpu

@@ -19,8 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void refuse(const std::string& path, const std::string& what,
-                         const std::string& remedy) {
+[[noreturn]] void refuse_folder(const std::string& path, const std::string& what,
+                                const std::string& remedy) {
   throw InputError({path, what, "", remedy});
 }
 
@@ -47,35 +47,37 @@ void check_replaceable(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path, error);
   if (fs::is_symlink(status)) {
-    refuse(path, "is a symbolic link, which force does not replace",
-           "remove the link or choose another run.out");
+    refuse_folder(path, "is a symbolic link, which force does not replace",
+                  "remove the link or choose another run.out");
   }
   if (!fs::is_directory(status)) {
-    refuse(path, "is not a folder, and force replaces run folders only",
-           "remove it or choose another run.out");
+    refuse_folder(path, "is not a folder, and force replaces run folders only",
+                  "remove it or choose another run.out");
   }
   const bool is_empty = fs::is_empty(path, error);
   if (error) {
-    refuse(path, "cannot look into the folder: " + error.message(), "choose another run.out");
+    refuse_folder(path, "cannot look into the folder: " + error.message(),
+                  "choose another run.out");
   }
   if (!is_empty && !there(fs::path(path) / "result.json") &&
       !there(fs::path(path) / "config.toml")) {
-    refuse(path,
-           "holds other things than a run (no result.json, no config.toml), so force does not "
-           "replace it",
-           "choose another run.out or remove the folder yourself");
+    refuse_folder(
+        path,
+        "holds other things than a run (no result.json, no config.toml), so force does not "
+        "replace it",
+        "choose another run.out or remove the folder yourself");
   }
   if (holds_working_folder(path)) {
-    refuse(path, "holds the working folder, so force does not replace it",
-           "choose another run.out or run from elsewhere");
+    refuse_folder(path, "holds the working folder, so force does not replace it",
+                  "choose another run.out or run from elsewhere");
   }
 }
 
 void check_free(const std::string& path, bool force) {
   if (!there(path)) return;
   if (force) return check_replaceable(path);
-  refuse(path, "the run folder exists already",
-         "choose another run.out, or replace it with --force (run.force = true)");
+  refuse_folder(path, "the run folder exists already",
+                "choose another run.out, or replace it with --force (run.force = true)");
 }
 
 bool still_usable(const std::string& path, bool force) {
@@ -106,7 +108,7 @@ RunFolder::RunFolder(std::string path, bool force) : path_(std::move(path)), for
   name_ = as_path.filename().string();
   parent_ = as_path.parent_path().string();
   if (name_.empty() || name_ == "." || name_ == "..") {
-    refuse(path_, "is not the name of a new folder", "end run.out with a folder name");
+    refuse_folder(path_, "is not the name of a new folder", "end run.out with a folder name");
   }
   check_free(path_, force_);
   try {
@@ -130,14 +132,15 @@ void RunFolder::make_parents() {
     const fs::file_status status = fs::status(so_far, error);
     if (fs::is_directory(status)) continue;
     if (fs::exists(status)) {
-      refuse(path_, "cannot be made: " + so_far.string() + " is not a folder",
-             "choose another run.out");
+      refuse_folder(path_, "cannot be made: " + so_far.string() + " is not a folder",
+                    "choose another run.out");
     }
     if (::mkdir(so_far.c_str(), 0777) == 0) {
       made_parents_.push_back(so_far.string());
     } else if (errno != EEXIST) {
-      refuse(path_, "cannot make the folder " + so_far.string() + ": " + system_reason(errno),
-             "choose a run.out in a folder that can be written");
+      refuse_folder(path_,
+                    "cannot make the folder " + so_far.string() + ": " + system_reason(errno),
+                    "choose a run.out in a folder that can be written");
     }
   }
 }
@@ -154,10 +157,10 @@ void RunFolder::make_staging() {
     }
     if (errno != EEXIST) break;
   }
-  refuse(path_,
-         "cannot write to the folder " + (parent_.empty() ? "." : parent_) + ": " +
-             system_reason(errno),
-         "choose a run.out in a folder that can be written");
+  refuse_folder(path_,
+                "cannot write to the folder " + (parent_.empty() ? "." : parent_) + ": " +
+                    system_reason(errno),
+                "choose a run.out in a folder that can be written");
 }
 
 void RunFolder::remove_made() noexcept {
@@ -205,8 +208,8 @@ std::string RunFolder::place() {
   }
   if (reason == 0) return aside;
   path_ = wanted;
-  refuse(path_, "cannot put the run folder in place: " + system_reason(reason),
-         "choose another run.out");
+  refuse_folder(path_, "cannot put the run folder in place: " + system_reason(reason),
+                "choose another run.out");
 }
 
 std::string RunFolder::commit() {

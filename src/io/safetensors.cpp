@@ -37,8 +37,8 @@ constexpr std::uint64_t kAlignment = 8;
 constexpr const char* kMetadata = "__metadata__";
 constexpr const char* kDamaged = "get the file again or write it anew";
 
-[[noreturn]] void refuse(const std::string& where, const std::string& what,
-                         const std::string& value = "", const std::string& remedy = kDamaged) {
+[[noreturn]] void refuse_file(const std::string& where, const std::string& what,
+                              const std::string& value = "", const std::string& remedy = kDamaged) {
   throw InputError({where, what, value, remedy});
 }
 
@@ -63,9 +63,10 @@ class HeaderParser {
       });
     } catch (const Json::exception& error) {
       // The message repeats what was read last, which may be the whole header.
-      refuse(path_, "the header is not valid JSON: " + std::string(error.what()).substr(0, 200));
+      refuse_file(path_,
+                  "the header is not valid JSON: " + std::string(error.what()).substr(0, 200));
     }
-    if (!header_.is_object()) refuse(path_, "the header is not a JSON object", shown(header_));
+    if (!header_.is_object()) refuse_file(path_, "the header is not a JSON object", shown(header_));
   }
 
   const Json& header() const { return header_; }
@@ -75,7 +76,7 @@ class HeaderParser {
   // Json keeps the last of two equal names without a word, so names are checked as they come.
   // Nesting is bounded for the same reason as the length: a header has three levels.
   bool check(int depth, Json::parse_event_t event, const Json& value) {
-    if (depth > 8) refuse(path_, "the header is nested too deeply");
+    if (depth > 8) refuse_file(path_, "the header is nested too deeply");
     if (event == Json::parse_event_t::object_start) {
       names_.emplace_back();
     } else if (event == Json::parse_event_t::object_end) {
@@ -83,7 +84,7 @@ class HeaderParser {
     } else if (event == Json::parse_event_t::key) {
       const auto& name = value.get_ref<const std::string&>();
       if (!names_.back().insert(name).second) {
-        refuse(path_, "the header names the same thing twice", shown(value));
+        refuse_file(path_, "the header names the same thing twice", shown(value));
       }
       if (names_.size() == 1) {
         positions_.emplace(name, static_cast<std::int64_t>(positions_.size()));
@@ -109,49 +110,51 @@ struct Entry {
 
 const Json& member(const std::string& where, const Json& tensor, const char* key) {
   const auto found = tensor.find(key);
-  if (found == tensor.end()) refuse(where, std::string("the header gives no \"") + key + "\"");
+  if (found == tensor.end()) refuse_file(where, std::string("the header gives no \"") + key + "\"");
   return *found;
 }
 
 std::uint64_t whole_number(const std::string& where, const char* what, const Json& value) {
   constexpr auto kLargest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() > kLargest) {
-    refuse(where, std::string(what) + " must be whole numbers from 0 to 2^63 - 1", shown(value));
+    refuse_file(where, std::string(what) + " must be whole numbers from 0 to 2^63 - 1",
+                shown(value));
   }
   return value.get<std::uint64_t>();
 }
 
 Entry parse_entry(const std::string& path, const std::string& name, const Json& tensor) {
   const std::string where = in_tensor(path, name);
-  if (!tensor.is_object()) refuse(where, "its header entry is not a JSON object", shown(tensor));
+  if (!tensor.is_object())
+    refuse_file(where, "its header entry is not a JSON object", shown(tensor));
   const Json& dtype = member(where, tensor, "dtype");
   if (dtype != "F32") {
-    refuse(where, "only dtype \"F32\" is read", shown(dtype), "convert the tensor to float32");
+    refuse_file(where, "only dtype \"F32\" is read", shown(dtype), "convert the tensor to float32");
   }
   Entry entry;
   entry.name = name;
   const Json& shape = member(where, tensor, "shape");
-  if (!shape.is_array()) refuse(where, "its shape is not a list", shown(shape));
+  if (!shape.is_array()) refuse_file(where, "its shape is not a list", shown(shape));
   std::uint64_t bytes = sizeof(float);
   for (const Json& extent : shape) {
     const std::uint64_t size = whole_number(where, "the extents of a shape", extent);
     if (__builtin_mul_overflow(bytes, size, &bytes)) {
-      refuse(where, "its shape has more elements than 64 bits count", shown(shape));
+      refuse_file(where, "its shape has more elements than 64 bits count", shown(shape));
     }
     entry.shape.push_back(static_cast<std::int64_t>(size));
   }
   const Json& offsets = member(where, tensor, "data_offsets");
   if (!offsets.is_array() || offsets.size() != 2) {
-    refuse(where, "data_offsets must be [begin, end]", shown(offsets));
+    refuse_file(where, "data_offsets must be [begin, end]", shown(offsets));
   }
   entry.begin = whole_number(where, "data_offsets", offsets[0]);
   entry.end = whole_number(where, "data_offsets", offsets[1]);
-  if (entry.end < entry.begin) refuse(where, "its data end before they begin", shown(offsets));
+  if (entry.end < entry.begin) refuse_file(where, "its data end before they begin", shown(offsets));
   if (entry.end - entry.begin != bytes) {
-    refuse(where,
-           "shape " + shown(shape) + " needs " + std::to_string(bytes) +
-               " bytes, and data_offsets gives " + std::to_string(entry.end - entry.begin),
-           shown(offsets));
+    refuse_file(where,
+                "shape " + shown(shape) + " needs " + std::to_string(bytes) +
+                    " bytes, and data_offsets gives " + std::to_string(entry.end - entry.begin),
+                shown(offsets));
   }
   return entry;
 }
@@ -161,7 +164,7 @@ void check_cover(const std::string& path, const std::vector<Entry>& entries, std
   std::uint64_t covered = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != covered) {
-      refuse(
+      refuse_file(
           in_tensor(path, entry.name),
           std::string("its data ") +
               (entry.begin < covered ? "overlap those before" : "leave a gap behind those before") +
@@ -170,49 +173,50 @@ void check_cover(const std::string& path, const std::vector<Entry>& entries, std
     }
     covered = entry.end;
     if (covered > bytes) {
-      refuse(
+      refuse_file(
           in_tensor(path, entry.name),
           "its data end behind the file, which holds " + std::to_string(bytes) + " bytes of data",
           std::to_string(covered), "the file is cut short: get it again");
     }
   }
   if (covered != bytes) {
-    refuse(path,
-           "the file holds bytes that belong to no tensor: its data should end at byte " +
-               std::to_string(covered),
-           std::to_string(bytes) + " bytes of data");
+    refuse_file(path,
+                "the file holds bytes that belong to no tensor: its data should end at byte " +
+                    std::to_string(covered),
+                std::to_string(bytes) + " bytes of data");
   }
 }
 
 std::string read_header(InputFile& file) {
   const std::string& path = file.path();
   if (!file.regular()) {
-    refuse(path, "is a device or a pipe, expected a safetensors file", "",
-           "copy it to a regular file first");
+    refuse_file(path, "is a device or a pipe, expected a safetensors file", "",
+                "copy it to a regular file first");
   }
   const auto size = static_cast<std::uint64_t>(file.size());
   const std::string bytes_shown = std::to_string(size) + " bytes";
   std::uint64_t length = 0;
   if (file.read(&length, kLengthBytes) != static_cast<std::int64_t>(kLengthBytes)) {
-    refuse(path, "too short for a safetensors file, which starts with 8 bytes of header length",
-           bytes_shown);
+    refuse_file(path,
+                "too short for a safetensors file, which starts with 8 bytes of header length",
+                bytes_shown);
   }
   if (length > kLongestHeader) {
-    refuse(path, "the header length is above the limit of 100000000 bytes", std::to_string(length),
-           "check that this is a safetensors file");
+    refuse_file(path, "the header length is above the limit of 100000000 bytes",
+                std::to_string(length), "check that this is a safetensors file");
   }
   if (length > size - kLengthBytes) {
-    refuse(path, "the header of " + std::to_string(length) + " bytes ends behind the file",
-           bytes_shown, "the file is cut short: get it again");
+    refuse_file(path, "the header of " + std::to_string(length) + " bytes ends behind the file",
+                bytes_shown, "the file is cut short: get it again");
   }
   std::string text(length, '\0');
   if (file.read(text.data(), static_cast<std::int64_t>(length)) !=
       static_cast<std::int64_t>(length)) {
-    refuse(path, "the file became shorter while it was read");
+    refuse_file(path, "the file became shorter while it was read");
   }
   if (text.empty() || text.front() != '{') {
-    refuse(path, "the header does not start with \"{\"", "",
-           "check that this is a safetensors file");
+    refuse_file(path, "the header does not start with \"{\"", "",
+                "check that this is a safetensors file");
   }
   return text;
 }
@@ -225,9 +229,10 @@ std::uint64_t checked_bytes(const std::string& path, const NamedTensor& tensor) 
            !__builtin_mul_overflow(count, static_cast<std::uint64_t>(extent), &count);
   }
   if (!good || count != tensor.values.size()) {
-    refuse(in_tensor(path, tensor.name), "its shape does not agree with its values",
-           shown(Json(tensor.shape)) + " with " + std::to_string(tensor.values.size()) + " values",
-           "give as many values as the product of the extents, each at least 0");
+    refuse_file(
+        in_tensor(path, tensor.name), "its shape does not agree with its values",
+        shown(Json(tensor.shape)) + " with " + std::to_string(tensor.values.size()) + " values",
+        "give as many values as the product of the extents, each at least 0");
   }
   return count * sizeof(float);
 }
@@ -240,8 +245,8 @@ std::string header_text(const std::string& path, const ModelFile& model) {
   std::uint64_t offset = 0;
   for (const NamedTensor& tensor : model.tensors) {
     if (tensor.name == kMetadata || !names.insert(tensor.name).second) {
-      refuse(in_tensor(path, tensor.name), "the name is taken", "",
-             "give every tensor its own name");
+      refuse_file(in_tensor(path, tensor.name), "the name is taken", "",
+                  "give every tensor its own name");
     }
     const std::uint64_t end = offset + checked_bytes(path, tensor);
     OrderedJson entry = {{"dtype", "F32"}, {"shape", tensor.shape}};
@@ -252,12 +257,12 @@ std::string header_text(const std::string& path, const ModelFile& model) {
   try {
     text = header.dump();
   } catch (const OrderedJson::exception&) {
-    refuse(path, "a tensor name or a metadata text is not UTF-8", "", "use UTF-8 names");
+    refuse_file(path, "a tensor name or a metadata text is not UTF-8", "", "use UTF-8 names");
   }
   text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
   if (text.size() > kLongestHeader) {
-    refuse(path, "the header would be longer than 100000000 bytes", std::to_string(text.size()),
-           "write fewer tensors or less metadata to one file");
+    refuse_file(path, "the header would be longer than 100000000 bytes",
+                std::to_string(text.size()), "write fewer tensors or less metadata to one file");
   }
   return text;
 }
@@ -276,9 +281,9 @@ ModelFile read_safetensors(const std::string& path) {
       entries.back().position = parser.position(name);
       continue;
     }
-    if (!value.is_object()) refuse(path, "__metadata__ is not a JSON object", shown(value));
+    if (!value.is_object()) refuse_file(path, "__metadata__ is not a JSON object", shown(value));
     for (const auto& [key, item] : value.items()) {
-      if (!item.is_string()) refuse(path, "__metadata__ may hold text only", shown(item));
+      if (!item.is_string()) refuse_file(path, "__metadata__ may hold text only", shown(item));
       model.metadata[key] = item.get<std::string>();
     }
   }
@@ -293,7 +298,7 @@ ModelFile read_safetensors(const std::string& path) {
     tensor.values.resize(bytes / sizeof(float));
     const auto count = static_cast<std::int64_t>(bytes);
     if (file.read(tensor.values.data(), count) != count) {
-      refuse(path, "the file became shorter while it was read");
+      refuse_file(path, "the file became shorter while it was read");
     }
     model.tensors.push_back(std::move(tensor));
   }

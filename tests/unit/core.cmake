@@ -1,4 +1,5 @@
 cth_test(elementary_test elementary_test.cpp)
+cth_test(gemm_test gemm_test.cpp)
 cth_test(dense_test dense_test.cpp)
 cth_test(gradients_test gradients_test.cpp)
 cth_test(prox_test prox_test.cpp)

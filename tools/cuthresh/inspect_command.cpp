@@ -13,14 +13,14 @@
 namespace cuthresh::command {
 namespace {
 
-constexpr std::size_t kBarCells = 20;
+constexpr std::size_t kShareCells = 20;
 
 void add_row(Table& table, std::string name, std::string shape, std::int64_t numel,
              std::int64_t nnz, const Style& style) {
   const double share =
       numel > 0 ? static_cast<double>(nnz) / static_cast<double>(numel) : std::nan("");
   table.row({std::move(name), std::move(shape), grouped(numel), grouped(nnz), percent(share),
-             bar(share, kBarCells, style)});
+             bar(share, kShareCells, style)});
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace {
 
 using Progress = FitObserver::Progress;
 
-constexpr std::size_t kBarCells = 16;
+constexpr std::size_t kProgressCells = 16;
 
 std::string lambda_segment(const std::vector<double>& lambda, const Style& style) {
   return fmt::format("{} {}", style.unicode ? "λ" : "lambda", lambda_range(lambda));
@@ -50,7 +50,7 @@ double share_done(const Progress& p) {
 std::string progress_line(const Progress& p, std::size_t width, const Style& style) {
   enum Segment : std::size_t { kRound, kBar, kSteps, kLambda, kNnz, kLoss, kLeft };
   std::vector<std::string> parts = {round_segment(p.round, p.max_rounds),
-                                    bar(share_done(p), kBarCells, style),
+                                    bar(share_done(p), kProgressCells, style),
                                     steps_segment(p),
                                     lambda_segment(p.lambda, style),
                                     nnz_segment(p, style),
