@@ -20,11 +20,15 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 # One formula gives one result in every translation unit and on every machine: products and sums are
 # contracted to fused multiply-adds only where the source says fmaf (docs/numerics.md).
-add_compile_options(-ffp-contract=off)
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>"
+                    "$<$<COMPILE_LANGUAGE:CUDA>:-fmad=false;-Xcompiler=-ffp-contract=off>")
 
 find_program(CUTHRESH_CCACHE ccache)
 if(CUTHRESH_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CUTHRESH_CCACHE}")
+endif()
+if(CUTHRESH_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER "${CUTHRESH_CCACHE}")
 endif()
 
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")

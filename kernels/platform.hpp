@@ -18,6 +18,13 @@
 #define CTH_DEVICE __device__ __forceinline__
 /// CTH_KERNEL(256) name(arguments…) { … }: the block size is part of the kernel.
 #define CTH_KERNEL(threads) __global__ void __launch_bounds__(threads)
+/// As many registers as let `blocks` of them be resident: the compiler uses all of those, where it
+/// would else delay loads to save some.
+#define CTH_KERNEL_RESIDENT(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+/// Before a loop over registers, which has to be unrolled whatever its size, and before a loop that
+/// must not be, because it runs seldom and would cost registers.
+#define CTH_UNROLL _Pragma("unroll")
+#define CTH_NO_UNROLL _Pragma("unroll 1")
 /// A kernel's shared memory: one struct without constructors, declared once at its top.
 #define CTH_SHARED(type, name) __shared__ type name
 
@@ -26,6 +33,9 @@
 #define CTH_HD inline __attribute__((always_inline))
 #define CTH_DEVICE inline
 #define CTH_KERNEL(threads) void
+#define CTH_KERNEL_RESIDENT(threads, blocks) void
+#define CTH_UNROLL
+#define CTH_NO_UNROLL
 #define CTH_SHARED(type, name) \
   type& name = *static_cast<type*>(::cuthresh::simt::shared_memory(sizeof(type), alignof(type)))
 
@@ -35,13 +45,19 @@ namespace cuthresh::simt {
 struct Position {
   std::uint32_t thread, block, threads, blocks;
 };
-const Position& position();
+/// Of the thread that runs now.
+extern Position position;
 /// The block's shared memory: the same address for all its threads, filled with 0xA5 before the
 /// first.
 void* shared_memory(std::size_t bytes, std::size_t alignment);
 void barrier();
 /// What lane `source` of the caller's warp passes in the same call; all 32 lanes take part.
 std::uint64_t shuffle(std::uint64_t bits, std::uint32_t source);
+// Round the operation: where another thread may run first, and what ThreadSanitizer is told.
+void before_atomic();
+void after_atomic(const void* address);
+void before_fence();
+void before_fresh_read();
 }  // namespace cuthresh::simt
 
 #endif
@@ -105,16 +121,16 @@ CTH_DEVICE std::uint64_t load_fresh(const std::uint64_t* from) {
 #else
 
 CTH_DEVICE std::uint32_t thread_index() {
-  return simt::position().thread;
+  return simt::position.thread;
 }
 CTH_DEVICE std::uint32_t block_index() {
-  return simt::position().block;
+  return simt::position.block;
 }
 CTH_DEVICE std::uint32_t block_size() {
-  return simt::position().threads;
+  return simt::position.threads;
 }
 CTH_DEVICE std::uint32_t block_count() {
-  return simt::position().blocks;
+  return simt::position.blocks;
 }
 CTH_DEVICE void sync_block() {
   simt::barrier();
@@ -135,23 +151,32 @@ CTH_DEVICE T shuffle_xor(T value, std::uint32_t mask) {
 }
 
 CTH_DEVICE std::uint32_t atomic_add(std::uint32_t* to, std::uint32_t value) {
-  return __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
+  simt::before_atomic();
+  const auto old = __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
+  simt::after_atomic(to);
+  return old;
 }
 CTH_DEVICE std::uint64_t atomic_add(std::uint64_t* to, std::uint64_t value) {
-  return __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
+  simt::before_atomic();
+  const auto old = __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
+  simt::after_atomic(to);
+  return old;
 }
 CTH_DEVICE std::uint32_t atomic_max(std::uint32_t* to, std::uint32_t value) {
+  simt::before_atomic();
   std::uint32_t old = __atomic_load_n(to, __ATOMIC_RELAXED);
   while (old < value &&
          !__atomic_compare_exchange_n(to, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
+  simt::after_atomic(to);
   return old;
 }
 CTH_DEVICE void fence() {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  simt::before_fence();  // one OS thread: nothing to order but ThreadSanitizer's view
 }
 template <class T>
 CTH_DEVICE T load_fresh(const T* from) {
+  simt::before_fresh_read();
   return *static_cast<const volatile T*>(from);
 }
 

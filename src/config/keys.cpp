@@ -157,6 +157,9 @@ std::vector<Key> build() {
       choice(
           "run", "engine", [](C& c) -> Field { return &c.run.engine; },
           {"auto", "onednn", "tiled", "reference"}, "matrix products on the CPU"),
+      choice(
+          "run", "precision", [](C& c) -> Field { return &c.run.precision; }, {"fp32", "tf32"},
+          "matrix products on a GPU"),
       whole(
           "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 1024},
           "threads; 0: one a core"),

@@ -3,20 +3,72 @@
 #include "cpu/cpu_backend.hpp"
 #include "cuthresh/error.hpp"
 
+#if defined(CTH_WITH_CUDA)
+#include "cuda/cuda_backend.hpp"
+#endif
+
 namespace cuthresh {
+namespace {
+
+/// A GPU's backend, or why there is none.
+struct Gpu {
+  std::unique_ptr<Backend> backend;
+  std::string reason;
+};
+
+#if defined(CTH_WITH_CUDA)
+
+Gpu find_gpu(const std::string& precision) {
+  Gpu gpu;
+  gpu.reason = cuda::unavailable();
+  if (!gpu.reason.empty()) return gpu;
+  try {
+    gpu.backend = cuda::make_cuda_backend(precision == "tf32" ? cuda::Precision::kTf32
+                                                              : cuda::Precision::kFp32);
+  } catch (const InternalError& error) {  // e.g. a device that another process has for itself
+    gpu.reason = error.what();
+    return gpu;
+  }
+  // Without matrix products no network trains there.
+  gpu.reason = gpu.backend->unsupported(Operation::kDense);
+  if (!gpu.reason.empty()) gpu.backend.reset();
+  return gpu;
+}
+
+#else
+
+Gpu find_gpu(const std::string&) {
+  return {nullptr, "this build has no CUDA room"};
+}
+
+#endif
+
+}  // namespace
 
 ChosenBackend make_backend(const BackendOptions& options) {
-  if (options.device == "cuda") {
-    throw InputError(
-        {"run.device", "this build has no CUDA room", "cuda", "use device = \"cpu\" or \"auto\""});
-  }
-  if (options.device != "auto" && options.device != "cpu") {
+  if (options.device != "auto" && options.device != "cpu" && options.device != "cuda") {
     throw InputError({"run.device", "unknown device", options.device, "use auto, cpu or cuda"});
   }
+  if (options.precision != "fp32" && options.precision != "tf32") {
+    throw InputError({"run.precision", "unknown precision", options.precision, "use fp32 or tf32"});
+  }
   ChosenBackend chosen;
+  std::string reason;
+  if (options.device != "cpu") {
+    Gpu gpu = find_gpu(options.precision);
+    if (gpu.backend != nullptr) {
+      chosen.backend = std::move(gpu.backend);
+      chosen.why = chosen.backend->description();
+      return chosen;
+    }
+    if (options.device == "cuda") {
+      throw InputError({"run.device", "CUDA cannot be used: " + gpu.reason, "cuda",
+                        "use device = \"cpu\" or \"auto\""});
+    }
+    reason = ": " + gpu.reason;
+  }
   chosen.backend = cpu::make_cpu_backend(options.engine, options.threads);
-  chosen.why = chosen.backend->description();
-  if (options.device == "auto") chosen.why += ": this build has no CUDA room";
+  chosen.why = chosen.backend->description() + reason;
   return chosen;
 }
 

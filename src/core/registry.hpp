@@ -9,18 +9,20 @@
 namespace cuthresh {
 
 struct BackendOptions {
-  std::string device = "auto";  ///< auto | cpu | cuda
-  std::string engine = "auto";  ///< CPU matrix products: auto | onednn | tiled | reference
-  std::int64_t threads = 0;     ///< CPU: 0 means one a core that this process may use
+  std::string device = "auto";     ///< auto | cpu | cuda
+  std::string engine = "auto";     ///< CPU matrix products: auto | onednn | tiled | reference
+  std::int64_t threads = 0;        ///< CPU: 0 means one a core that this process may use
+  std::string precision = "fp32";  ///< CUDA matrix products: fp32 | tf32
 };
 
 struct ChosenBackend {
   std::unique_ptr<Backend> backend;
-  std::string why;  ///< "cpu (…): this build has no CUDA room"
+  std::string why;  ///< "cpu (…): no CUDA device: …"
 };
 
-/// The one place that knows which rooms were built. Throws InputError for a name that does not
-/// exist and for a device that was asked for by name and cannot be had, with the reason.
+/// The one place that knows which rooms were built. "auto" takes a GPU that can be used, else the
+/// CPU and says why. Throws InputError for a name that does not exist and for a device that was
+/// asked for by name and cannot be had, with the reason.
 ChosenBackend make_backend(const BackendOptions& options);
 
 }  // namespace cuthresh

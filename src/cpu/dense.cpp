@@ -217,6 +217,7 @@ void CpuBackend::dense_backward(const DenseBackward& args) {
 // message to the other, about 100 µs of a Mackey-Glass step's 900 on two Cascade Lake cores.
 void CpuBackend::backward_weights(std::int64_t rows, std::int64_t in, std::int64_t out,
                                   const float* x, const float* dz, bool accumulate, float* dw) {
+  if (out == 0) return;
   const std::int64_t half = rows < 2 * kBlockRows ? rows : (rows / kBlockRows + 1) / 2 * kBlockRows;
   const std::int64_t halves = half < rows ? 2 : 1;
   if (halves == 2) dw_second_.resize(static_cast<std::size_t>(out * in));

@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "backend/checks.hpp"
 #include "cpu/backend_impl.hpp"
-#include "cuthresh/error.hpp"
 #include "kernels/math/bracket.hpp"
 
 namespace cuthresh::cpu {
@@ -15,17 +15,6 @@ CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count)
   constexpr std::int64_t kChunk = 16384;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
-    if (tensor.size < 0 || tensor.group >= group_count ||
-        (tensor.size > 0 && (!tensor.w || !tensor.g))) {
-      throw InternalError(
-          {"make_plan",
-           "tensor " + std::to_string(t) +
-               " has a null pointer, a negative size or a "
-               "group outside [-1, " +
-               std::to_string(group_count) + ")",
-           "size " + std::to_string(tensor.size) + ", group " + std::to_string(tensor.group),
-           "check the list"});
-    }
     for (std::int64_t begin = 0; begin < tensor.size; begin += kChunk) {
       chunks.push_back({t, begin, std::min(begin + kChunk, tensor.size)});
     }
@@ -41,28 +30,24 @@ CpuPlan& as_cpu_plan(ProxPlan& plan) {
 
 std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors,
                                                 std::int32_t groups) {
+  check_list(tensors, groups);
   return std::make_unique<CpuPlan>(tensors, groups);
 }
 
 void CpuBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
   CpuPlan& p = as_cpu_plan(plan);
-  if (lambda.size() != p.groups) {
-    throw InternalError({"set_lambda", "one value a group is wanted, " + std::to_string(p.groups),
-                         std::to_string(lambda.size()), "pass as many as the plan has groups"});
-  }
+  check_lambda(lambda, p.groups);
   p.lambda.assign(lambda.begin(), lambda.end());
 }
 
 void CpuBackend::set_learning_rate(ProxPlan& plan, float alpha) {
+  check_learning_rate(alpha);
   as_cpu_plan(plan).alpha = alpha;
 }
 
 void CpuBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   CpuPlan& p = as_cpu_plan(plan);
-  if (rule.bands.size() > 1 && rule.bands.size() != p.groups) {
-    throw InternalError({"set_stop", "no band, one for the total or one a group is wanted",
-                         std::to_string(rule.bands.size()), "pass as many as the plan has groups"});
-  }
+  check_stop(rule, p.groups);
   p.rule = rule;
   p.status = {};
   p.status.nnz.assign(p.groups, 0);

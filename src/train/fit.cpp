@@ -77,7 +77,8 @@ class Fit {
  private:
   static ChosenBackend choose_backend(const DataSplit& data, const FitConfig& config) {
     check_data(data, config);
-    ChosenBackend chosen = make_backend({config.run.device, config.run.engine, config.run.threads});
+    ChosenBackend chosen = make_backend(
+        {config.run.device, config.run.engine, config.run.threads, config.run.precision});
     check_operations(*chosen.backend, config);
     return chosen;
   }

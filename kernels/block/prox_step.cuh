@@ -1,0 +1,346 @@
+#pragma once
+
+// w ← penalty(step(w, g)) over a list of tensors in one launch, each group with its own λ; exact
+// counts of nonzeros a group and of non-finite values in the same pass; then the stop rule.
+// Bytes per element: float32 12 (read w, g; write w), with momentum 20; float64 twice that; 16-bit
+// weights 12 (read master, g; write master, w). The certificate and the norm read nothing more.
+// Limiter: memory bandwidth; about eight 16-byte loads a thread before its first arithmetic.
+// Aliasing: arrays of a list do not overlap. Alignment: any that the entries allow; tensors whose
+// arrays never reach a 16-byte boundary together go one by one. Sums are zero between launches.
+// Covered by tests/kernels/prox_step*_test.cpp.
+
+#include <cstdint>
+
+#include "kernels/block/kkt_maxima.cuh"
+#include "kernels/block/multi_tensor.cuh"
+#include "kernels/block/reduce.cuh"
+#include "kernels/math/kkt.hpp"
+#include "kernels/math/penalty.hpp"
+#include "kernels/math/step.hpp"
+#include "kernels/math/stop_rule.hpp"
+#include "kernels/pack.hpp"
+#include "kernels/platform.hpp"
+#include "kernels/scalar.hpp"
+
+namespace cuthresh {
+
+/// All in device memory, so that a captured graph follows what changes there.
+template <class Compute>
+struct ProxStepArguments {
+  TensorList list;
+  const Compute* lambda;         // [groups], ≥ 0
+  const Compute* learning_rate;  // α
+  const Compute* momentum;       // μ; read by steps with momentum only
+  const StopRecord* stop;
+  const CountBand* bands;  // [stop->bands]
+  StepHeader* status;      // then [groups] counts: published
+  StepSums* sums;          // then [groups] counts: zero between launches
+  // With kCertificate: keys of the two maxima a group (on_nonzero, on_zero), of the weights before
+  // the step (kernels/math/kkt.hpp); those of float64 weights are rounded to float32.
+  std::uint32_t* kkt_sums;  // [2·groups], zero between launches
+  std::uint32_t* kkt;       // [2·groups], published
+  // With kNorm: ‖w‖₁ a group after the step. The same bits for any grid, not for another tiling.
+  double* tile_norms;            // [tile_count]
+  const TileRange* group_tiles;  // [groups]: where all tiles of the group lie (others may too)
+  double* norms;                 // [groups], published
+};
+
+/// What a launch does besides the step and the counts.
+enum StepExtras : int { kNoExtras = 0, kCertificate = 1, kNorm = 2 };
+
+/// Threads a multiprocessor: 64 registers each, but 80 for the certificate of 16- and 64-bit
+/// weights, which would spill.
+template <class Storage, int kExtras>
+inline constexpr std::uint32_t kStepThreads = (kExtras & kCertificate) != 0 && sizeof(Storage) != 4
+                                                  ? 768
+                                                  : kResidentThreads;
+
+/// One thread's share of a tile: what the tile needs, and what the thread has seen of it.
+template <class Storage, class Step, class Penalty, int kExtras, std::uint32_t kThreads>
+struct TileStep {
+  using Traits = StorageTraits<Storage>;
+  using Compute = typename Traits::Compute;
+  static constexpr int kUnit = static_cast<int>(kPackBytes / sizeof(Storage));
+  static constexpr int kWide = static_cast<int>(sizeof(Compute) / sizeof(Storage));
+  static constexpr int kLoads = 1 + kWide * (Step::kMomentum ? 2 : 1);  // 16-byte ones a unit
+  // Units in flight: with 64 registers room for eight loads beside the state, four beside the
+  // certificate's.
+  static constexpr int kBudget = (kExtras & kCertificate) != 0 ? 4 : 8;
+  static constexpr int kInFlight = kBudget > kLoads ? kBudget / kLoads : 1;
+  static constexpr auto kStride = static_cast<std::int32_t>(kThreads);
+
+  Compute* weight;  // the master copy where there is one, else w
+  Storage* stored;  // written where there is a master copy
+  const Storage* gradient;
+  Compute* velocity;
+  std::int64_t begin;
+  Step step;
+  typename Penalty::OnTile penalty;
+  KktResidual<Compute> residual;
+
+  std::uint32_t nonzero = 0;
+  std::uint32_t nonfinite = 0;
+  KktMaxima worst = {0, 0};
+  double norm = 0.0;
+
+  /// The step for one entry; what is stored for it.
+  CTH_DEVICE Storage advance(Compute& w, Compute g, Compute& v, std::int32_t entry) {
+    if constexpr ((kExtras & kCertificate) != 0) {
+      const Compute seen = widen(Traits::narrow(w));  // what the network read, and g belongs to
+      const bool live = is_nonzero(seen);
+      worst.add(residual, live, seen, g);
+    }
+    Compute z;
+    if constexpr (Step::kMomentum) {
+      z = step(w, g, v);
+    } else {
+      z = step(w, g);
+    }
+    w = penalty(z, begin + entry);
+    const Storage kept = Traits::narrow(w);
+    nonzero += is_nonzero(kept) ? 1 : 0;
+    nonfinite += is_finite(kept) ? 0 : 1;
+    if constexpr ((kExtras & kNorm) != 0) {
+      const Compute y = widen(kept);
+      norm += static_cast<double>(y < Compute(0) ? -y : y);
+    }
+    return kept;
+  }
+
+  /// kCount units, kStride apart: all loads, then the rest. Offsets from one address an array are
+  /// constants, which the instructions hold, so that registers are left for what is in flight.
+  template <int kCount>
+  CTH_DEVICE void units(std::int32_t entry) {
+    constexpr int kStep = static_cast<int>(kStride) * kUnit;
+    Compute* const w_at = weight + entry;
+    const Storage* const g_at = gradient + entry;
+    Compute* const v_at = Step::kMomentum ? velocity + entry : nullptr;
+    Pack<Compute, kUnit> w[kCount];
+    Pack<Storage> g[kCount];
+    Pack<Compute, kUnit> v[kCount];
+    CTH_UNROLL
+    for (int k = 0; k < kCount; ++k) {
+      w[k] = device::load_pack<kUnit>(w_at + k * kStep);
+      g[k] = device::load_pack(g_at + k * kStep);
+      if constexpr (Step::kMomentum) v[k] = device::load_pack<kUnit>(v_at + k * kStep);
+    }
+    CTH_UNROLL
+    for (int k = 0; k < kCount; ++k) {
+      Pack<Storage> kept;
+      CTH_UNROLL
+      for (int e = 0; e < kUnit; ++e) {
+        kept.value[e] =
+            advance(w[k].value[e], widen(g[k].value[e]), v[k].value[e], entry + k * kStep + e);
+      }
+      device::store_pack(w_at + k * kStep, w[k]);
+      if constexpr (Traits::kMaster) device::store_pack(stored + entry + k * kStep, kept);
+      if constexpr (Step::kMomentum) device::store_pack(v_at + k * kStep, v[k]);
+    }
+  }
+
+  CTH_DEVICE void one(std::int32_t entry) {
+    Compute w = device::load_global(weight + entry);
+    const Storage g = device::load_global(gradient + entry);
+    Compute v = Compute(0);
+    if constexpr (Step::kMomentum) v = device::load_global(velocity + entry);
+    const Storage kept = advance(w, widen(g), v, entry);
+    device::store_global(weight + entry, w);
+    if constexpr (Traits::kMaster) device::store_global(stored + entry, kept);
+    if constexpr (Step::kMomentum) device::store_global(velocity + entry, v);
+  }
+
+  CTH_DEVICE PackSplit<std::int32_t> split(std::int32_t size) const {
+    if constexpr (Traits::kMaster && Step::kMomentum) {
+      return split_in_packs<kUnit>(size, gradient, stored, weight, velocity);
+    } else if constexpr (Traits::kMaster) {
+      return split_in_packs<kUnit>(size, gradient, stored, weight);
+    } else if constexpr (Step::kMomentum) {
+      return split_in_packs<kUnit>(size, gradient, weight, velocity);
+    } else {
+      return split_in_packs<kUnit>(size, gradient, weight);
+    }
+  }
+
+  CTH_DEVICE void run(std::int32_t size) {
+    const auto thread = static_cast<std::int32_t>(device::thread_index());
+    const PackSplit<std::int32_t> parts = split(size);
+    std::int32_t unit = thread;
+    if constexpr (kInFlight > 1) {
+      const std::int32_t whole = parts.units - parts.units % (kStride * kInFlight);
+      CTH_NO_UNROLL
+      for (; unit < whole; unit += kStride * kInFlight) units<kInFlight>(parts.head + unit * kUnit);
+    }
+    CTH_NO_UNROLL
+    for (; unit < parts.units; unit += kStride) units<1>(parts.head + unit * kUnit);
+    CTH_NO_UNROLL
+    for (std::int32_t i = thread; i < size - parts.units * kUnit; i += kStride) {
+      one(scalar_entry<kUnit>(parts, i));
+    }
+  }
+};
+
+/// What a thread has seen of the group that its block is in, since the block met it.
+struct GroupTally {
+  std::uint64_t nonzero;
+  KktMaxima worst;
+};
+
+template <std::uint32_t kThreads>
+struct StepShared {
+  std::uint64_t counts[kThreads / device::kWarp];
+  std::uint32_t keys[kThreads / device::kWarp];
+  double norms[kThreads / device::kWarp];
+  std::uint32_t is_last;
+};
+
+/// Adds the block's share to the sums of a group.
+template <int kExtras, std::uint32_t kThreads, class Compute>
+CTH_DEVICE void add_group(const ProxStepArguments<Compute>& args, std::int64_t group,
+                          const GroupTally& tally, StepShared<kThreads>& shared) {
+  const std::uint64_t nonzero = device::block_sum<kThreads>(tally.nonzero, shared.counts);
+  if (device::thread_index() == 0) device::atomic_add(group_counts(args.sums) + group, nonzero);
+  if constexpr ((kExtras & kCertificate) != 0) {
+    const std::uint32_t on_nonzero =
+        device::block_max<kThreads>(tally.worst.on_nonzero, shared.keys);
+    const std::uint32_t on_zero = device::block_max<kThreads>(tally.worst.on_zero, shared.keys);
+    if (device::thread_index() == 0) {
+      device::atomic_max(args.kkt_sums + 2 * group, on_nonzero);
+      device::atomic_max(args.kkt_sums + 2 * group + 1, on_zero);
+    }
+  }
+}
+
+/// ‖w‖₁ of every group from its tiles, a warp a group: an order that does not depend on the grid.
+template <std::uint32_t kThreads, class Compute>
+CTH_DEVICE void publish_norms(const ProxStepArguments<Compute>& args) {
+  constexpr auto kWarps = static_cast<std::int32_t>(kThreads / device::kWarp);
+  const auto warp = static_cast<std::int32_t>(device::thread_index() / device::kWarp);
+  for (std::int32_t group = warp; group < args.list.groups; group += kWarps) {
+    const TileRange range = args.group_tiles[group];
+    double sum = 0.0;
+    for (std::int64_t i = range.first + device::lane(); i < range.end; i += device::kWarp) {
+      if (args.list.tensors[args.list.tiles[i].tensor].group == group) {
+        sum += device::load_fresh(args.tile_norms + i);
+      }
+    }
+    sum = device::warp_sum(sum);
+    if (device::lane() == 0) args.norms[group] = sum;
+  }
+}
+
+/// The last block: publishes the sums, zeroes them, applies the stop rule.
+template <int kExtras, std::uint32_t kThreads, class Compute>
+CTH_DEVICE void publish(const ProxStepArguments<Compute>& args, StepShared<kThreads>& shared) {
+  const StopRecord stop = *args.stop;
+  std::uint64_t total = 0;
+  std::uint64_t met = 0;
+  for (auto g = static_cast<std::int32_t>(device::thread_index()); g < args.list.groups;
+       g += static_cast<std::int32_t>(kThreads)) {
+    std::uint64_t* const sum = group_counts(args.sums) + g;
+    const std::uint64_t count = device::load_fresh(sum);
+    *sum = 0;
+    group_counts(args.status)[g] = count;
+    total += count;
+    if (stop.bands > 1) met += counts_meet(&count, args.bands + g, 1, 1) ? 1U : 0U;
+    if constexpr ((kExtras & kCertificate) != 0) {
+      CTH_UNROLL
+      for (int k = 0; k < 2; ++k) {
+        args.kkt[2 * g + k] = device::load_fresh(args.kkt_sums + 2 * g + k);
+        args.kkt_sums[2 * g + k] = 0;
+      }
+    }
+  }
+  total = device::block_sum<kThreads>(total, shared.counts);
+  met = device::block_sum<kThreads>(met, shared.counts);
+  if constexpr ((kExtras & kNorm) != 0) publish_norms<kThreads>(args);
+  if (device::thread_index() != 0) return;
+
+  const std::uint64_t nonfinite = device::load_fresh(&args.sums->nonfinite);
+  const std::uint64_t steps = args.status->steps + 1;
+  const bool holds = stop.bands > 1 ? static_cast<std::int64_t>(met) >= stop.required
+                                    : counts_meet(&total, args.bands, stop.bands, stop.required);
+  const bool looked_at = stop.bands > 0 && static_cast<std::int64_t>(steps) > stop.after;
+  *args.status = {steps, nonfinite != 0 || (looked_at && holds) ? 1U : 0U, total, nonfinite};
+  args.sums->ticket = 0;
+  args.sums->nonfinite = 0;
+}
+
+/// λ = 0 and no count for tensors of group −1. Touches nothing once status->stopped is set.
+template <class Storage, class Step, class Penalty, int kExtras = kNoExtras,
+          std::uint32_t kThreads = 256>
+CTH_KERNEL_RESIDENT(kThreads, (kStepThreads<Storage, kExtras> / kThreads))
+prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> args,
+                 Penalty penalty) {
+  using Traits = StorageTraits<Storage>;
+  using Compute = typename Traits::Compute;
+  using Shared = StepShared<kThreads>;
+  CTH_SHARED(Shared, shared);
+  // The flag is written by the last block only, after every block has taken its ticket.
+  if (args.status->stopped != 0) return;
+  const Compute alpha = *args.learning_rate;
+  const Step step = Step::from(alpha, Step::kMomentum ? *args.momentum : Compute(0));
+  const TileRange range =
+      tiles_of_block(args.list.tile_count, device::block_index(), device::block_count());
+
+  std::int64_t group = -1;  // the last one met; stays over tiles that are not penalised
+  Compute lambda = Compute(0);
+  GroupTally tally = {0, {0, 0}};
+  std::uint64_t nonfinite = 0;
+  for (std::int64_t i = range.first; i < range.end; ++i) {
+    const Tile tile = args.list.tiles[i];
+    const TensorRecord tensor = args.list.tensors[tile.tensor];
+    const bool penalised = tensor.group >= 0;
+    if (penalised && tensor.group != group) {
+      if (group >= 0) add_group<kExtras>(args, group, tally, shared);
+      group = tensor.group;
+      lambda = args.lambda[group];
+      tally = {0, {0, 0}};
+    }
+    const Compute threshold = penalised ? alpha * lambda : Compute(0);
+    Storage* const w = static_cast<Storage*>(tensor.w) + tile.begin;
+    Compute* weight;
+    if constexpr (Traits::kMaster) {
+      weight = static_cast<Compute*>(tensor.master) + tile.begin;
+    } else {
+      weight = w;
+    }
+    Compute* const velocity =
+        Step::kMomentum ? static_cast<Compute*>(tensor.momentum) + tile.begin : nullptr;
+    TileStep<Storage, Step, Penalty, kExtras, kThreads> tile_step = {
+        weight,
+        w,
+        static_cast<const Storage*>(tensor.g) + tile.begin,
+        velocity,
+        tile.begin,
+        step,
+        penalty.on(tile.tensor, threshold),
+        {lambda}};
+    tile_step.run(tile.size);
+    nonfinite += tile_step.nonfinite;
+    if (penalised) {
+      tally.nonzero += tile_step.nonzero;
+      if constexpr ((kExtras & kCertificate) != 0) {
+        tally.worst.merge(tile_step.worst);
+      }
+      if constexpr ((kExtras & kNorm) != 0) {
+        const double norm = device::block_sum<kThreads>(tile_step.norm, shared.norms);
+        if (device::thread_index() == 0) args.tile_norms[i] = norm;
+      }
+    }
+  }
+  if (group >= 0) add_group<kExtras>(args, group, tally, shared);
+  nonfinite = device::block_sum<kThreads>(nonfinite, shared.counts);
+
+  // All that other blocks read was written by thread 0, which therefore fences for the block.
+  if (device::thread_index() == 0) {
+    if (nonfinite != 0) device::atomic_add(&args.sums->nonfinite, nonfinite);
+    device::fence();
+    const std::uint64_t ticket = device::atomic_add(&args.sums->ticket, std::uint64_t{1});
+    device::fence();
+    shared.is_last = ticket + 1 == device::block_count() ? 1 : 0;
+  }
+  device::sync_block();
+  if (shared.is_last != 0) publish<kExtras>(args, shared);
+}
+
+}  // namespace cuthresh

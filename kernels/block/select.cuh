@@ -1,0 +1,315 @@
+#pragma once
+
+// Exact order statistics of |x| over the tensors of a list, by radix: a pass counts the keys
+// (kernels/math/bracket.hpp) of the range that is left into 8192 bins, a pick keeps the bin that
+// holds the wanted rank. All selections share the launches; at most three passes for all 2^31 keys,
+// two for 2^26. 4 bytes an element and pass (limiter: memory); later passes leave most elements to
+// one comparison. Integers throughout: the same result for any grid, tile order and scheduling.
+// Nothing is written but bins and states; sources at any address, 128-bit loads between a scalar
+// head and tail. Bins in shared memory are not privatised (32 KiB already): equal keys of a warp
+// cost it 32 serial increments at worst. tests/kernels/select_kernels_test.cpp
+
+#include <cstdint>
+
+#include "kernels/block/multi_tensor.cuh"
+#include "kernels/block/reduce.cuh"
+#include "kernels/math/bracket.hpp"
+#include "kernels/pack.hpp"
+#include "kernels/platform.hpp"
+
+namespace cuthresh {
+
+inline constexpr std::uint32_t kSelectBins = 8192;
+inline constexpr std::int32_t kSelectMaxPasses = 3;
+/// Tiles up to this size go to the global bins at once: emptying 8192 shared bins costs more than
+/// one global atomic a thread, and a list of hundreds of biases would pay it for each.
+inline constexpr std::int32_t kSelectDirect = 512;
+/// Elements after which shared bins are emptied, so that 32 bits hold their counts.
+inline constexpr std::int64_t kSelectFlush = std::int64_t{1} << 31;
+
+/// How many selections still look for their key; in device memory.
+struct SelectHeader {
+  std::uint64_t running;
+};
+
+/// One selection: the key of a rank among the keys in [first, last], both ends included.
+struct SelectState {
+  std::uint64_t wanted;  // 0: the lower median; k > 0: the k-th largest
+  std::uint64_t rank;    // ascending, from 0, in [first, last]; once counted
+  std::uint64_t inside;  // keys in the range asked for; once counted
+  std::uint32_t first;   // once found: the key
+  std::uint32_t last;
+  std::uint32_t shift;  // a bin holds 2^shift keys, the first bin from `first` on
+  std::uint32_t running;
+  std::uint32_t counted;
+  std::uint32_t found;
+};
+
+/// What the host reads. found = 0: there is no such rank; key is 0 then.
+struct SelectResult {
+  std::uint64_t inside;
+  std::uint32_t key;
+  std::uint32_t found;
+};
+
+/// The smallest shift with which kSelectBins bins cover [first, last].
+CTH_HD std::uint32_t select_shift(std::uint32_t first, std::uint32_t last) {
+  std::uint32_t shift = 0;
+  while (((last - first) >> shift) >= kSelectBins) ++shift;
+  return shift;
+}
+
+/// The lower median of |x| strictly inside (lo, hi), 0 ≤ lo; NaN lies in no bracket. An empty
+/// bracket makes a selection that is done: inside = 0, found = 0.
+CTH_HD SelectState select_bracket_median(float lo, float hi) {
+  SelectState state{};
+  if (!(lo >= 0.0f && lo < hi)) return state;
+  state.first = magnitude_key(lo) + 1U;
+  state.last = magnitude_key(hi) - 1U;
+  if (state.first > state.last) return state;  // neighbours: nothing lies between
+  state.shift = select_shift(state.first, state.last);
+  state.running = 1;
+  return state;
+}
+
+/// The k-th largest |x| of all, k ≥ 1; zeros count, NaN orders above ∞. Fewer than k elements: not
+/// found.
+CTH_HD SelectState select_kth_largest(std::uint64_t k) {
+  SelectState state{};
+  state.wanted = k;
+  state.last = 0x7fffffffU;
+  state.shift = select_shift(state.first, state.last);
+  state.running = k > 0 ? 1U : 0U;
+  return state;
+}
+
+/// Passes (count, then pick) after which this selection is done for certain: 0 … 3.
+CTH_HD std::int32_t select_passes(const SelectState& state) {
+  if (state.running == 0) return 0;
+  return state.shift == 0 ? 1 : (state.shift <= 13 ? 2 : kSelectMaxPasses);
+}
+
+/// Which array of a tensor is looked at.
+struct GradientSource {
+  CTH_DEVICE static const float* of(const TensorRecord& tensor) {
+    return static_cast<const float*>(tensor.g);
+  }
+};
+struct WeightSource {
+  CTH_DEVICE static const float* of(const TensorRecord& tensor) {
+    return static_cast<const float*>(tensor.w);
+  }
+};
+
+namespace device {
+
+/// f(key) for every one of n elements, shared out among the block's threads.
+template <std::uint32_t kThreads, class F>
+CTH_DEVICE void for_each_key(const float* x, std::int32_t n, F f) {
+  constexpr int kLanes = 4;
+  constexpr int kAhead = 4;  // 4 loads of 16 bytes under way a thread: a full tile in one round
+  const PackSplit<std::int32_t> split = split_in_packs<kLanes>(n, x);
+  const auto thread = static_cast<std::int32_t>(thread_index());
+  constexpr auto kStep = static_cast<std::int32_t>(kThreads);
+  for (std::int32_t base = thread; base < split.units; base += kAhead * kStep) {
+    Pack<float> pack[kAhead] = {};
+    for (int i = 0; i < kAhead; ++i) {
+      if (base + i * kStep < split.units) {
+        pack[i] = load_pack(x + split.head + std::int64_t{kLanes} * (base + i * kStep));
+      }
+    }
+    for (int i = 0; i < kAhead; ++i) {
+      if (base + i * kStep >= split.units) break;
+      for (int j = 0; j < kLanes; ++j) f(magnitude_key(pack[i].value[j]));
+    }
+  }
+  for (std::int32_t i = thread; i < n - split.units * kLanes; i += kStep) {
+    f(magnitude_key(load_global(x + scalar_entry<kLanes>(split, i))));
+  }
+}
+
+/// Adds the block's bins to the selection's and empties them. Called by all threads.
+template <std::uint32_t kThreads>
+CTH_DEVICE void flush_bins(std::uint32_t* counts, std::uint32_t width, std::uint64_t* bins) {
+  sync_block();
+  for (std::uint32_t bin = thread_index(); bin < width; bin += kThreads) {
+    if (counts[bin] == 0) continue;
+    atomic_add(bins + bin, std::uint64_t{counts[bin]});
+    counts[bin] = 0;
+  }
+  sync_block();
+}
+
+}  // namespace device
+
+/// One pass over the list. bins: [selections][kSelectBins], zero before the first pass. over_all:
+/// states[0] takes every group ≥ 0; else states[group] its group. Group −1 takes no part.
+template <class Source, std::uint32_t kThreads, std::int64_t kFlush = kSelectFlush>
+CTH_KERNEL(kThreads)
+select_count_kernel(TensorList list, bool over_all, const SelectHeader* header,
+                    const SelectState* states, std::uint64_t* bins) {
+  struct Shared {
+    std::uint32_t counts[kSelectBins];
+  };
+  CTH_SHARED(Shared, shared);
+  if (header->running == 0) return;  // all threads of all blocks do
+
+  const TileRange range =
+      tiles_of_block(list.tile_count, device::block_index(), device::block_count());
+  std::int64_t selection = -1;
+  SelectState state{};
+  std::uint32_t width = 0;    // bins that the selection uses
+  std::int64_t pending = 0;   // elements that shared.counts may hold
+  bool shared_ready = false;  // shared.counts was zeroed
+  for (std::int64_t i = range.first; i < range.end; ++i) {
+    const Tile tile = list.tiles[i];
+    const TensorRecord& tensor = list.tensors[tile.tensor];
+    if (tensor.group < 0) continue;
+    const std::int64_t own = over_all ? 0 : tensor.group;
+    if (own != selection) {
+      if (pending > 0) {
+        device::flush_bins<kThreads>(shared.counts, width, bins + selection * kSelectBins);
+        pending = 0;
+      }
+      selection = own;
+      state = states[selection];
+      width = ((state.last - state.first) >> state.shift) + 1U;
+    }
+    if (state.running == 0) continue;
+    const float* x = Source::of(tensor) + tile.begin;
+    // key − first as unsigned is above last − first for keys on either side of the range.
+    const std::uint32_t first = state.first;
+    const std::uint32_t span = state.last - state.first;
+    const std::uint32_t shift = state.shift;
+    if (tile.size <= kSelectDirect) {
+      std::uint64_t* to = bins + selection * kSelectBins;
+      device::for_each_key<kThreads>(x, tile.size, [&](std::uint32_t key) {
+        if (key - first <= span)
+          device::atomic_add(to + ((key - first) >> shift), std::uint64_t{1});
+      });
+      continue;
+    }
+    if (!shared_ready) {
+      for (std::uint32_t bin = device::thread_index(); bin < kSelectBins; bin += kThreads) {
+        shared.counts[bin] = 0;
+      }
+      device::sync_block();
+      shared_ready = true;
+    }
+    device::for_each_key<kThreads>(x, tile.size, [&](std::uint32_t key) {
+      if (key - first <= span) {
+        device::atomic_add(&shared.counts[(key - first) >> shift], std::uint32_t{1});
+      }
+    });
+    pending += tile.size;
+    if (pending >= kFlush) {
+      device::flush_bins<kThreads>(shared.counts, width, bins + selection * kSelectBins);
+      pending = 0;
+    }
+  }
+  if (pending > 0) {
+    device::flush_bins<kThreads>(shared.counts, width, bins + selection * kSelectBins);
+  }
+}
+
+/// After each pass: narrows every running selection to the bin that holds its rank, writes the
+/// results of those that are done, and leaves the bins zero. A block a selection; any grid is
+/// right.
+template <std::uint32_t kThreads>
+CTH_KERNEL(kThreads)
+select_pick_kernel(SelectHeader* header, SelectState* states, SelectResult* results,
+                   std::uint64_t* bins, std::int32_t selections) {
+  constexpr std::uint32_t kWarps = kThreads / device::kWarp;
+  constexpr std::uint32_t kRows = kSelectBins / kThreads;  // of 32 bins, one after another a warp
+  static_assert(kSelectBins % kThreads == 0);
+  struct Shared {
+    std::uint64_t of_warp[kWarps];
+  };
+  CTH_SHARED(Shared, shared);
+  const std::uint32_t lane = device::lane();
+  const std::uint32_t warp = device::thread_index() / device::kWarp;
+
+  for (std::int64_t s = device::block_index(); s < selections; s += device::block_count()) {
+    const SelectState state = states[s];
+    if (state.running == 0) {
+      if (device::thread_index() == 0) {
+        results[s] = {state.inside, state.found != 0 ? state.first : 0U, state.found};
+      }
+      continue;
+    }
+    // The warp's bins in registers; bins beyond the range are zero and not read.
+    std::uint64_t* own = bins + s * kSelectBins + warp * kRows * device::kWarp + lane;
+    const std::uint32_t width = ((state.last - state.first) >> state.shift) + 1U;
+    const std::uint32_t base = warp * kRows * device::kWarp;
+    std::uint64_t count[kRows];
+    std::uint64_t sum = 0;
+    for (std::uint32_t i = 0; i < kRows; ++i) {
+      const std::uint32_t bin = base + i * device::kWarp + lane;
+      count[i] = bin < width ? own[i * device::kWarp] : 0U;
+      sum += count[i];
+    }
+    for (std::uint32_t i = 0; i < kRows; ++i) {
+      if (count[i] != 0) own[i * device::kWarp] = 0;
+    }
+    sum = device::warp_sum(sum);
+    if (lane == 0) shared.of_warp[warp] = sum;
+    device::sync_block();  // also: every thread has read states[s]
+    std::uint64_t before = 0;
+    std::uint64_t total = 0;
+    for (std::uint32_t w = 0; w < kWarps; ++w) {
+      if (w < warp) before += shared.of_warp[w];
+      total += shared.of_warp[w];
+    }
+    device::sync_block();  // of_warp is free for the next selection
+
+    SelectState next = state;
+    if (state.counted == 0) {
+      next.counted = 1;
+      next.inside = total;
+      next.rank = state.wanted == 0 ? (total - 1U) / 2U : total - state.wanted;
+      if (total == 0 || state.wanted > total) {  // no such rank
+        if (device::thread_index() == 0) {
+          next.running = 0;
+          states[s] = next;
+          results[s] = {total, 0U, 0U};
+          device::atomic_add(&header->running, ~std::uint64_t{0});
+        }
+        continue;
+      }
+    }
+    if (next.rank < before || next.rank >= before + sum) continue;  // in another warp's bins
+    std::uint64_t rank = next.rank - before;
+    std::uint64_t chosen = 0;  // this lane's bin in the row that holds the rank
+    std::uint32_t row = kRows;
+    for (std::uint32_t i = 0; i < kRows; ++i) {
+      const std::uint64_t in_row = device::warp_sum(count[i]);
+      if (row != kRows) continue;
+      if (rank < in_row) {
+        row = i;
+        chosen = count[i];
+      } else {
+        rank -= in_row;
+      }
+    }
+    std::uint64_t end = chosen;  // sum of this lane's bin and those before it in the row
+    for (std::uint32_t step = 1; step < device::kWarp; step *= 2) {
+      const std::uint64_t other = device::shuffle_from(end, lane >= step ? lane - step : lane);
+      end += lane >= step ? other : 0U;
+    }
+    if (rank >= end || rank < end - chosen) continue;
+    next.rank = rank - (end - chosen);
+    next.first = state.first + ((base + row * device::kWarp + lane) << state.shift);
+    const std::uint32_t last = next.first + ((1U << state.shift) - 1U);
+    next.last = last < state.last ? last : state.last;
+    next.shift = select_shift(next.first, next.last);
+    if (next.first == next.last) {
+      next.running = 0;
+      next.found = 1;
+      results[s] = {next.inside, next.first, 1U};
+      device::atomic_add(&header->running, ~std::uint64_t{0});
+    }
+    states[s] = next;
+  }
+}
+
+}  // namespace cuthresh

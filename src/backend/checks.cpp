@@ -1,0 +1,247 @@
+#include "backend/checks.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "cuthresh/error.hpp"
+
+namespace cuthresh {
+namespace {
+
+// 2^60 elements are 2^62 bytes, more than an address space holds: sums and products of sizes below
+// it fit into 64 bits.
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 60;
+
+[[noreturn]] void refuse(std::string where, std::string what, std::string value,
+                         std::string remedy) {
+  throw InternalError({std::move(where), std::move(what), std::move(value), std::move(remedy)});
+}
+
+std::string hex(const void* pointer) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  auto bits = reinterpret_cast<std::uintptr_t>(pointer);
+  std::string text;
+  do text.insert(text.begin(), kDigits[bits % 16]);
+  while ((bits /= 16) != 0);
+  return "0x" + text;
+}
+
+/// A pointer that a kernel will use: not null, on a boundary of its elements.
+void check_pointer(const std::string& where, const char* name, const void* pointer,
+                   std::size_t alignment = alignof(float)) {
+  if (pointer == nullptr) {
+    refuse(where, std::string(name) + " must not be null", "null", "pass device memory");
+  }
+  if (reinterpret_cast<std::uintptr_t>(pointer) % alignment != 0) {
+    refuse(where,
+           std::string(name) + " must lie on a multiple of " + std::to_string(alignment) + " bytes",
+           hex(pointer), "pass a pointer to whole elements");
+  }
+}
+
+void check_extent(const std::string& where, const char* name, std::int64_t extent,
+                  std::int64_t least) {
+  if (extent >= least && extent <= kMaxElements) return;
+  refuse(where, std::string(name) + " must be from " + std::to_string(least) + " to 2^60",
+         std::to_string(extent), "check the shape");
+}
+
+void check_product(const std::string& where, const char* name, std::int64_t a, std::int64_t b) {
+  if (b == 0 || a <= kMaxElements / b) return;
+  refuse(where, std::string(name) + " has more than 2^60 elements",
+         std::to_string(a) + " x " + std::to_string(b), "use a smaller network or batch");
+}
+
+/// Bytes [begin, end) of tensor `tensor`.
+struct Range {
+  std::uintptr_t begin = 0;
+  std::uintptr_t end = 0;
+  std::size_t tensor = 0;
+  bool written = false;
+};
+
+/// Weights are written, so they may share no byte with what another entry reads or writes.
+void check_overlaps(std::span<const ProxTensor> tensors) {
+  std::vector<Range> ranges;
+  ranges.reserve(2 * tensors.size());
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    if (tensors[t].size == 0) continue;
+    const auto bytes = static_cast<std::uintptr_t>(tensors[t].size) * sizeof(float);
+    const auto w = reinterpret_cast<std::uintptr_t>(tensors[t].w);
+    const auto g = reinterpret_cast<std::uintptr_t>(tensors[t].g);
+    ranges.push_back({w, w + bytes, t, true});
+    if (g != w) ranges.push_back({g, g + bytes, t, false});
+  }
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  // Of all ranges that began before, the one that reaches farthest, and the same of the written
+  // ones.
+  const Range* reach = nullptr;
+  const Range* written = nullptr;
+  for (const Range& range : ranges) {
+    const Range* other = range.written ? reach : written;
+    if (other != nullptr && other->end > range.begin) {
+      refuse("make_plan",
+             "tensors " + std::to_string(std::min(range.tensor, other->tensor)) + " and " +
+                 std::to_string(std::max(range.tensor, other->tensor)) +
+                 " overlap: weights may share no memory with other weights or gradients",
+             hex(reinterpret_cast<const void*>(range.begin)), "give every tensor its own memory");
+    }
+    if (reach == nullptr || range.end > reach->end) reach = &range;
+    if (range.written && (written == nullptr || range.end > written->end)) written = &range;
+  }
+}
+
+std::string text_of(float value) {
+  return std::to_string(static_cast<double>(value));
+}
+
+void check_shape(const std::string& where, const DenseShape& s) {
+  check_extent(where, "rows", s.rows, 0);
+  check_extent(where, "in", s.in, 1);
+  check_extent(where, "out", s.out, 1);
+  check_product(where, "x", s.rows, s.in);
+  check_product(where, "y", s.rows, s.out);
+  check_product(where, "w", s.out, s.in);
+}
+
+}  // namespace
+
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups) {
+  const std::string where = "make_plan";
+  if (tensors.empty()) {
+    refuse(where, "the list has no tensor", "0", "pass at least one tensor");
+  }
+  if (static_cast<std::int64_t>(tensors.size()) > kMaxListEntries || groups < 0 ||
+      groups > kMaxListEntries) {
+    refuse(where, "at most 2^24 tensors and from 0 to 2^24 groups",
+           std::to_string(tensors.size()) + " tensors, " + std::to_string(groups) + " groups",
+           "join tensors");
+  }
+  std::int64_t elements = 0;
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    const ProxTensor& tensor = tensors[t];
+    const std::string entry = where + ", tensor " + std::to_string(t);
+    check_extent(entry, "the size", tensor.size, 0);
+    if (tensor.group < -1 || tensor.group >= groups) {
+      refuse(entry, "the group must lie in [-1, " + std::to_string(groups) + ")",
+             std::to_string(tensor.group), "number the groups from 0; -1 for none");
+    }
+    if (tensor.size == 0) continue;
+    check_pointer(entry, "w", tensor.w);
+    check_pointer(entry, "g", tensor.g);
+    elements += tensor.size;
+    check_extent(where, "the size of the whole list", elements, 0);
+  }
+  check_overlaps(tensors);
+}
+
+void check_lambda(std::span<const float> lambda, std::size_t groups) {
+  if (lambda.size() != groups) {
+    refuse("set_lambda", "one value a group is wanted, " + std::to_string(groups),
+           std::to_string(lambda.size()), "pass as many as the plan has groups");
+  }
+  for (std::size_t i = 0; i < lambda.size(); ++i) {
+    if (lambda[i] >= 0.0f && std::isfinite(lambda[i])) continue;
+    refuse("set_lambda, group " + std::to_string(i), "lambda must be finite and not negative",
+           text_of(lambda[i]), "pass 0 for a group without a penalty");
+  }
+}
+
+void check_learning_rate(float alpha) {
+  if (alpha >= 0.0f && std::isfinite(alpha)) return;
+  refuse("set_learning_rate", "the learning rate must be finite and not negative", text_of(alpha),
+         "pass a positive number");
+}
+
+void check_stop(const StopRule& rule, std::size_t groups) {
+  if (rule.bands.size() > 1 && rule.bands.size() != groups) {
+    refuse("set_stop", "no band, one for the total or one a group is wanted",
+           std::to_string(rule.bands.size()), "pass as many as the plan has groups");
+  }
+  if (rule.required < 0 || rule.required > static_cast<std::int64_t>(rule.bands.size())) {
+    refuse("set_stop",
+           "the bands that must hold at once are from 0 to " + std::to_string(rule.bands.size()),
+           std::to_string(rule.required), "require no more bands than there are");
+  }
+}
+
+bool check_brackets(std::size_t brackets, std::size_t groups) {
+  const bool over_all = brackets == 1 && groups != 1;
+  if (!over_all && brackets != groups) {
+    refuse("read_bracket_medians", "one bracket in all or one a group is wanted",
+           std::to_string(brackets), "pass as many as the plan has groups");
+  }
+  return over_all;
+}
+
+void check_rank(std::int64_t k, std::int64_t size) {
+  if (k >= 1 && k <= size) return;
+  refuse("read_kth_gradient",
+         "k must be from 1 to the number of penalised weights, " + std::to_string(size),
+         std::to_string(k), "ask for a rank that exists");
+}
+
+void check_dense(const DenseForward& args) {
+  const std::string where = "dense_forward";
+  check_shape(where, args.shape);
+  if (args.shape.rows == 0) return;
+  check_pointer(where, "x", args.x);
+  check_pointer(where, "w", args.w);
+  check_pointer(where, "b", args.b);
+  check_pointer(where, "y", args.y);
+  if (needs_preactivation(args.shape.activation)) check_pointer(where, "z", args.z);
+}
+
+void check_dense(const DenseBackward& args) {
+  const std::string where = "dense_backward";
+  check_shape(where, args.shape);
+  check_pointer(where, "dw", args.dw);
+  check_pointer(where, "db", args.db);
+  if (args.shape.rows == 0) return;
+  check_pointer(where, "x", args.x);
+  check_pointer(where, "w", args.w);
+  check_pointer(where, "dy", args.dy);
+  const bool from_z = needs_preactivation(args.shape.activation);
+  check_pointer(where, from_z ? "z" : "y", from_z ? args.z : args.y);
+  if (args.dx != nullptr) check_pointer(where, "dx", args.dx);
+}
+
+void check_loss(const LossArgs& args, Loss loss) {
+  const std::string where = loss == Loss::kMse ? "mse" : "softmax_cross_entropy";
+  check_extent(where, "rows", args.rows, 0);
+  check_extent(where, "columns", args.columns, 1);
+  check_product(where, "the prediction", args.rows, args.columns);
+  if (args.sum != nullptr) check_pointer(where, "sum", args.sum, alignof(LossSum));
+  if (args.gradient != nullptr) check_pointer(where, "gradient", args.gradient);
+  if (args.rows == 0) return;
+  check_pointer(where, "prediction", args.prediction);
+  if (loss == Loss::kMse) {
+    check_pointer(where, "target", args.target);
+  } else {
+    check_pointer(where, "label", args.label);
+  }
+}
+
+void check_gather(const void* to, const void* from, const std::int64_t* index, std::int64_t rows) {
+  const std::string where = "gather_rows";
+  check_extent(where, "rows", rows, 0);
+  if (rows == 0) return;
+  check_pointer(where, "to", to, 1);
+  check_pointer(where, "from", from, 1);
+  check_pointer(where, "index", index, alignof(std::int64_t));
+}
+
+void check_uniform(const float* to, std::int64_t size, float bound) {
+  const std::string where = "initialise_uniform";
+  check_extent(where, "the size", size, 0);
+  if (!std::isfinite(bound)) {
+    refuse(where, "the bound must be finite", text_of(bound), "pass a finite number");
+  }
+  if (size > 0) check_pointer(where, "to", to);
+}
+
+}  // namespace cuthresh

@@ -1,0 +1,40 @@
+#pragma once
+
+// What every room refuses, and says in the same words, before it enqueues anything.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "backend/backend.hpp"
+
+namespace cuthresh {
+
+/// At most so many entries of a list and groups of a plan: both are 32-bit in a tile record.
+inline constexpr std::int64_t kMaxListEntries = std::int64_t{1} << 24;
+
+/// make_plan: an empty list, null or misaligned pointers, negative or too large sizes, a group that
+/// is none, weights that overlap another tensor's weights or gradient. (One tensor's w and g may be
+/// the same array: then there is only something to select from.)
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups);
+/// set_lambda: one value a group, each finite and ≥ 0.
+void check_lambda(std::span<const float> lambda, std::size_t groups);
+/// set_learning_rate: finite and ≥ 0.
+void check_learning_rate(float alpha);
+/// set_stop: no band, one, or one a group; a number of bands to hold at once that can.
+void check_stop(const StopRule& rule, std::size_t groups);
+/// read_bracket_medians: one bracket in all or one a group. True: one over all groups.
+bool check_brackets(std::size_t brackets, std::size_t groups);
+/// read_kth_gradient: 1 ≤ k ≤ size.
+void check_rank(std::int64_t k, std::int64_t size);
+
+/// Extents, their products, pointers that are needed.
+void check_dense(const DenseForward& args);
+void check_dense(const DenseBackward& args);
+enum class Loss : std::uint8_t { kMse, kSoftmaxCrossEntropy };
+void check_loss(const LossArgs& args, Loss loss);
+void check_gather(const void* to, const void* from, const std::int64_t* index, std::int64_t rows);
+void check_uniform(const float* to, std::int64_t size, float bound);
+
+}  // namespace cuthresh

@@ -1,0 +1,57 @@
+#include <memory>
+
+#include "cuda/backend_impl.hpp"
+#include "cuda/cuda_backend.hpp"
+
+namespace cuthresh::cuda {
+namespace {
+
+constexpr int kDevice = 0;
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend(int device, Precision precision)
+    : context_(device, precision), precision_(precision) {}
+
+std::string CudaBackend::description() const {
+  return "cuda (" + context_.name() + ", " + blas_description() + ", " +
+         (precision_ == Precision::kTf32 ? "tf32" : "fp32") + ")";
+}
+
+std::string CudaBackend::unsupported(Operation operation) const {
+  return operation == Operation::kDense ? blas_library().missing : std::string();
+}
+
+std::string unavailable() {
+  int count = 0;  // left alone on an error
+  cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorInsufficientDriver) {
+    return "no CUDA device: " + error_text(status) +
+           "; there is no NVIDIA driver, or one older than CUDA " + version_text(CUDART_VERSION);
+  }
+  if (status != cudaSuccess) return "no CUDA device: " + error_text(status);
+  if (count == 0) return "no CUDA device: none is visible, see CUDA_VISIBLE_DEVICES";
+
+  int pools = 0;
+  status = cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, kDevice);
+  if (status == cudaSuccess && pools == 0) {
+    return "the CUDA device has no stream-ordered memory pools";
+  }
+  if (status == cudaSuccess) status = cudaSetDevice(kDevice);
+  if (status == cudaSuccess) status = probe_kernels();
+  if (status != cudaSuccess) {
+    (void)cudaGetLastError();
+    return "the CUDA device cannot run this build's kernels: " + error_text(status);
+  }
+  return {};
+}
+
+std::unique_ptr<Backend> make_cuda_backend(Precision precision) {
+  return std::make_unique<CudaBackend>(kDevice, precision);
+}
+
+}  // namespace cuthresh::cuda

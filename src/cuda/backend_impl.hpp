@@ -1,0 +1,72 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cuda/context.hpp"
+#include "cuda/cuda_backend.hpp"
+#include "cuda/plan.hpp"
+
+namespace cuthresh::cuda {
+
+/// The CUDA room. Calls enqueue on the context's stream and return; read_*, download and
+/// synchronize wait. Members are defined in the file of their stem: memory, dense, loss, random,
+/// prox, select.
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(int device, Precision precision);
+
+  std::string description() const override;
+  std::string unsupported(Operation operation) const override;
+  /// A look costs a wait for everything enqueued; the stop rule is exact without one.
+  std::int64_t steps_per_look() const override { return 256; }
+
+  void* allocate(std::size_t bytes) override;
+  void deallocate(void* pointer) noexcept override;
+  void upload(void* to, const void* from, std::size_t bytes) override;
+  void copy(void* to, const void* from, std::size_t bytes) override;
+  void zero(void* to, std::size_t bytes) override;
+  void download(void* to, const void* from, std::size_t bytes) override;
+  std::uint64_t bytes_to_host() const override { return context_.bytes_to_host(); }
+  void synchronize() override;
+
+  void dense_forward(const DenseForward& args) override;
+  void dense_backward(const DenseBackward& args) override;
+  void mse(const LossArgs& args) override;
+  void softmax_cross_entropy(const LossArgs& args) override;
+  void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
+                   std::size_t row_bytes) override;
+  void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
+                          std::uint32_t stream) override;
+
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
+                                      std::int32_t groups) override;
+  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
+  void set_learning_rate(ProxPlan& plan, float alpha) override;
+  void set_stop(ProxPlan& plan, const StopRule& rule) override;
+  void prox_step(ProxPlan& plan) override;
+  const StepStatus& read_status(ProxPlan& plan) override;
+  std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override;
+  std::vector<MedianResult> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override;
+  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override;
+  std::vector<KktResult> read_kkt(ProxPlan& plan) override;
+
+ private:
+  void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
+
+  Context context_;
+  Precision precision_;
+};
+
+inline CudaPlan& as_cuda_plan(ProxPlan& plan) {
+  return static_cast<CudaPlan&>(plan);
+}
+
+/// Whether kernels of this build run on the current device: cudaSuccess, or what an occupancy query
+/// says.
+cudaError_t probe_kernels();
+
+}  // namespace cuthresh::cuda

@@ -1,0 +1,154 @@
+#include "cuda/context.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <new>
+
+#include "cuthresh/error.hpp"
+
+namespace cuthresh::cuda {
+namespace {
+
+// What NVIDIA recommends for Hopper and Blackwell; older devices ask for 4 MiB.
+constexpr std::size_t kBlasWorkspace = std::size_t{32} << 20;
+
+int select(Health& health, int device) {
+  health.check(cudaSetDevice(device), "cudaSetDevice");
+  return device;
+}
+
+}  // namespace
+
+Context::Context(int device, Precision precision)
+    : device_(select(health_, device)), precision_(precision), stream_(health_) {
+  cudaDeviceProp properties{};
+  health_.check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  name_ = properties.name;
+  health_.check(cudaDeviceGetAttribute(&processors_, cudaDevAttrMultiProcessorCount, device),
+                "cudaDeviceGetAttribute");
+  // Freed memory stays in the pool: by default it would go back to the driver at every wait, and
+  // the next round would ask for it again.
+  cudaMemPool_t pool{};
+  health_.check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
+  std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
+  health_.check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
+                "cudaMemPoolSetAttribute");
+}
+
+Context::~Context() {
+  blas_.reset();
+  for (const Buffer& buffer : scratch_) deallocate(buffer.data);
+  deallocate(tickets_.data);
+  deallocate(workspace_);
+  if (pinned_ != nullptr) health_.note(cudaFreeHost(pinned_), "cudaFreeHost");
+}
+
+void* Context::allocate(std::size_t bytes) {
+  health_.require_usable("cudaMallocAsync");
+  if (bytes == 0) return nullptr;
+  void* pointer = nullptr;
+  const cudaError_t status = cudaMallocAsync(&pointer, bytes, stream().get());
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    std::size_t free = 0;
+    std::size_t total = 0;
+    const bool known = cudaMemGetInfo(&free, &total) == cudaSuccess;
+    throw InternalError(
+        {"GPU memory", "could not allocate",
+         std::to_string(bytes) + " bytes" +
+             (known ? ", " + std::to_string(free) + " free of " + std::to_string(total) : ""),
+         "use a smaller network or batch, or end what else runs on this GPU"});
+  }
+  health_.check(status, "cudaMallocAsync of " + std::to_string(bytes) + " bytes");
+  return pointer;
+}
+
+void Context::deallocate(void* pointer) noexcept {
+  if (pointer == nullptr) return;
+  health_.note(cudaFreeAsync(pointer, stream().get()), "cudaFreeAsync");
+}
+
+void Context::upload(void* to, const void* from, std::size_t bytes) {
+  health_.require_usable("upload");
+  if (bytes == 0) return;
+  cudaPointerAttributes attributes{};
+  health_.check(cudaPointerGetAttributes(&attributes, from), "cudaPointerGetAttributes");
+  health_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream().get()),
+                "cudaMemcpyAsync");
+  if (attributes.type != cudaMemoryTypeUnregistered) synchronize();
+}
+
+void Context::copy(void* to, const void* from, std::size_t bytes) {
+  health_.require_usable("copy");
+  if (bytes == 0) return;
+  health_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream().get()),
+                "cudaMemcpyAsync");
+}
+
+void Context::zero(void* to, std::size_t bytes) {
+  health_.require_usable("zero");
+  if (bytes == 0) return;
+  health_.check(cudaMemsetAsync(to, 0, bytes, stream().get()), "cudaMemsetAsync");
+}
+
+void Context::to_host(void* to, const void* from, std::size_t bytes, std::size_t more) {
+  health_.require_usable("to_host");
+  if (bytes == 0) return;
+  health_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream().get()),
+                "cudaMemcpyAsync");
+  bytes_to_host_ += bytes + more;
+  synchronize();
+}
+
+const std::byte* Context::read(const void* from, std::size_t bytes, std::size_t more) {
+  if (bytes > pinned_bytes_) {
+    health_.require_usable("cudaMallocHost");
+    // A page at least: status, medians and certificates of 64 layers fit without growing.
+    const std::size_t wanted = std::max<std::size_t>(bytes, 4096);
+    void* larger = nullptr;
+    health_.check(cudaMallocHost(&larger, wanted), "cudaMallocHost");
+    if (pinned_ != nullptr) health_.note(cudaFreeHost(pinned_), "cudaFreeHost");
+    pinned_ = larger;
+    pinned_bytes_ = wanted;
+  }
+  to_host(pinned_, from, bytes, more);
+  return static_cast<const std::byte*>(pinned_);
+}
+
+void Context::grow(Buffer& buffer, std::size_t bytes) {
+  // Doubling: shapes that grow step by step would otherwise free and allocate at each.
+  const std::size_t wanted = std::max({bytes, 2 * buffer.bytes, std::size_t{4096}});
+  deallocate(buffer.data);
+  buffer = {};
+  buffer.data = allocate(wanted);
+  buffer.bytes = wanted;
+}
+
+void* Context::scratch(Scratch which, std::size_t bytes) {
+  Buffer& buffer = scratch_[static_cast<std::size_t>(which)];
+  if (bytes > buffer.bytes) grow(buffer, bytes);
+  return buffer.data;
+}
+
+std::uint32_t* Context::tickets(std::int64_t count) {
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(std::uint32_t);
+  if (bytes > tickets_.bytes) {
+    grow(tickets_, bytes);
+    zero(tickets_.data, tickets_.bytes);
+  }
+  return static_cast<std::uint32_t*>(tickets_.data);
+}
+
+std::int64_t Context::grid(std::int64_t wanted, std::int64_t resident) {
+  return std::max<std::int64_t>(1, std::min(wanted, resident));
+}
+
+Blas& Context::blas() {
+  if (blas_ == nullptr) {
+    if (workspace_ == nullptr) workspace_ = allocate(kBlasWorkspace);
+    blas_ = std::make_unique<Blas>(health_, stream(), workspace_, kBlasWorkspace, precision_);
+  }
+  return *blas_;
+}
+
+}  // namespace cuthresh::cuda

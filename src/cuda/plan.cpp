@@ -1,0 +1,134 @@
+#include "cuda/plan.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "backend/checks.hpp"
+#include "cuthresh/error.hpp"
+
+namespace cuthresh::cuda {
+namespace {
+
+/// Throws when the bytes are not memory that the device can reach as its own. The first and the
+/// last byte are asked for, so that an array that ends too early is found too.
+void check_device(Context& context, std::size_t tensor, const char* name, const float* pointer,
+                  std::int64_t size) {
+  const std::string where = "make_plan, tensor " + std::to_string(tensor);
+  const auto* bytes = reinterpret_cast<const char*>(pointer);
+  const std::int64_t last = size * static_cast<std::int64_t>(sizeof(float)) - 1;
+  for (const char* byte : {bytes, bytes + last}) {
+    cudaPointerAttributes attributes{};
+    context.health().check(cudaPointerGetAttributes(&attributes, byte), "cudaPointerGetAttributes");
+    if (attributes.type == cudaMemoryTypeManaged) continue;
+    if (attributes.type != cudaMemoryTypeDevice) {
+      throw InternalError({where, std::string(name) + " is not device memory",
+                           byte == bytes ? "its first byte" : "its last byte",
+                           "allocate it with this backend"});
+    }
+    if (attributes.device != context.device()) {
+      throw InternalError({where,
+                           std::string(name) + " lies on another device than the plan's, " +
+                               std::to_string(context.device()),
+                           "device " + std::to_string(attributes.device),
+                           "allocate it with this backend"});
+    }
+  }
+}
+
+/// Elements of a tile: 8192, or less in a list that would otherwise not keep all processors busy.
+/// Never below 1024, four elements a thread. A multiple of 8, so that tiles of aligned tensors are
+/// aligned.
+std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
+  const std::int64_t each = elements / std::max<std::int64_t>(1, 2 * processors);
+  return std::clamp<std::int64_t>(each / 1024 * 1024, 1024, kTileElements);
+}
+
+}  // namespace
+
+CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count)
+    : context_(context),
+      groups_(static_cast<std::size_t>(group_count)),
+      tensors_count_(tensors.size()) {
+  context.health().require_usable("make_plan");
+  std::vector<TensorRecord> records;
+  std::int64_t elements = 0;
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    const ProxTensor& tensor = tensors[t];
+    if (tensor.size > 0) {
+      check_device(context, t, "w", tensor.w, tensor.size);
+      check_device(context, t, "g", tensor.g, tensor.size);
+    }
+    records.push_back({tensor.w, tensor.g, nullptr, nullptr, tensor.size, tensor.group});
+    elements += tensor.size;
+    if (tensor.group >= 0) penalised_ += tensor.size;
+  }
+  std::vector<Tile> tiles;
+  const std::int64_t each = tile_elements(elements, context.processors());
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    for (std::int64_t begin = 0; begin < tensors[t].size; begin += each) {
+      tiles.push_back({begin, static_cast<std::int32_t>(t),
+                       static_cast<std::int32_t>(std::min(each, tensors[t].size - begin))});
+    }
+  }
+  tile_count_ = static_cast<std::int64_t>(tiles.size());
+
+  status_ = place(status_bytes());
+  sums_ = place(sizeof(StepSums) + groups_ * sizeof(std::uint64_t));
+  lambda_ = place(groups_ * sizeof(float));
+  rates_ = place(2 * sizeof(float));
+  stop_ = place(sizeof(StopRecord) + selections() * sizeof(CountBand));
+  tensors_ = place(records.size() * sizeof(TensorRecord));
+  tiles_ = place(tiles.size() * sizeof(Tile));
+  const std::size_t uploaded = end_;
+  results_ = place(groups_ * std::max(sizeof(std::uint64_t), sizeof(GroupKkt)));
+  select_ = place(sizeof(SelectHeader) + selections() * sizeof(SelectState));
+  select_results_ = place(selections() * sizeof(SelectResult));
+
+  // Counters, λ, α and the stop rule start at zero, the bytes of which are zeros.
+  std::vector<std::byte> image(uploaded, std::byte{0});
+  std::memcpy(image.data() + tensors_, records.data(), records.size() * sizeof(TensorRecord));
+  if (!tiles.empty()) {
+    std::memcpy(image.data() + tiles_, tiles.data(), tiles.size() * sizeof(Tile));
+  }
+  memory_ = static_cast<std::byte*>(context.allocate(end_));
+  try {
+    context.upload(memory_, image.data(), image.size());
+  } catch (...) {
+    context.deallocate(memory_);
+    throw;
+  }
+  last.nnz.assign(groups_, 0);
+}
+
+CudaPlan::~CudaPlan() {
+  context_.deallocate(memory_);
+  context_.deallocate(bins_);
+}
+
+// Pieces start on 128 bytes, a line of the second-level cache: counters that blocks add to do not
+// share one with what they read.
+std::size_t CudaPlan::place(std::size_t bytes) {
+  constexpr std::size_t kLine = 128;
+  const std::size_t offset = end_;
+  end_ += (std::max<std::size_t>(bytes, 1) + kLine - 1) / kLine * kLine;
+  return offset;
+}
+
+TensorList CudaPlan::list() const {
+  return {at<TensorRecord>(tensors_), at<Tile>(tiles_), tile_count_,
+          static_cast<std::int32_t>(groups_)};
+}
+
+std::uint64_t* CudaPlan::bins() {
+  if (bins_ == nullptr) {
+    const std::size_t bytes = selections() * kSelectBins * sizeof(std::uint64_t);
+    bins_ = static_cast<std::uint64_t*>(context_.allocate(bytes));
+    context_.zero(bins_, bytes);
+  }
+  return bins_;
+}
+
+}  // namespace cuthresh::cuda

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "cuda/context.hpp"
+#include "kernels/block/multi_tensor.cuh"
+#include "kernels/block/select.cuh"
+
+namespace cuthresh::cuda {
+
+/// A plan's part of device memory: everything a step reads and writes beside the tensors
+/// themselves lies in one allocation, so that a captured step's addresses hold as long as the plan.
+class CudaPlan final : public ProxPlan {
+ public:
+  CudaPlan(Context& context, std::span<const ProxTensor> list, std::int32_t group_count);
+  ~CudaPlan() override;
+
+  /// What kernels take.
+  TensorList list() const;
+  StepHeader* status() const { return at<StepHeader>(status_); }
+  StepSums* sums() const { return at<StepSums>(sums_); }
+  float* lambda() const { return at<float>(lambda_); }
+  float* learning_rate() const { return at<float>(rates_); }
+  float* momentum() const { return at<float>(rates_) + 1; }
+  StopRecord* stop() const { return at<StopRecord>(stop_); }
+  CountBand* bands() const { return at<CountBand>(stop_ + sizeof(StopRecord)); }
+  std::uint64_t* counts() const { return at<std::uint64_t>(results_); }
+  GroupKkt* kkt() const { return at<GroupKkt>(results_); }
+  /// The header, then the states: uploaded in one piece.
+  SelectHeader* select_header() const { return at<SelectHeader>(select_); }
+  SelectState* select_states() const { return at<SelectState>(select_ + sizeof(SelectHeader)); }
+  SelectResult* select_results() const { return at<SelectResult>(select_results_); }
+  /// Histograms, one a selection; made and zeroed when first asked for.
+  std::uint64_t* bins();
+
+  std::size_t groups() const { return groups_; }
+  std::size_t status_bytes() const { return sizeof(StepHeader) + groups_ * sizeof(std::uint64_t); }
+  std::int64_t tile_count() const { return tile_count_; }
+  /// Elements of all penalised tensors.
+  std::int64_t penalised() const { return penalised_; }
+
+  StepStatus last;  ///< what read_status gave
+
+ private:
+  template <class T>
+  T* at(std::size_t offset) const {
+    return reinterpret_cast<T*>(memory_ + offset);
+  }
+  std::size_t place(std::size_t bytes);
+  std::size_t selections() const { return groups_ == 0 ? 1 : groups_; }
+
+  Context& context_;
+  std::size_t groups_;
+  std::size_t tensors_count_;
+  std::int64_t tile_count_ = 0;
+  std::int64_t penalised_ = 0;
+  // Offsets in the block.
+  std::size_t end_ = 0;
+  std::size_t status_ = 0, sums_ = 0, lambda_ = 0, rates_ = 0, stop_ = 0, tensors_ = 0, tiles_ = 0,
+              results_ = 0, select_ = 0, select_results_ = 0;
+  std::byte* memory_ = nullptr;
+  std::uint64_t* bins_ = nullptr;
+};
+
+}  // namespace cuthresh::cuda

@@ -1,0 +1,113 @@
+#include <cstring>
+
+#include "backend/checks.hpp"
+#include "cuda/backend_impl.hpp"
+#include "cuda/launch.hpp"
+#include "kernels/block/count_nonzero.cuh"
+#include "kernels/block/kkt_residual.cuh"
+#include "kernels/block/prox_step.cuh"
+
+namespace cuthresh::cuda {
+namespace {
+
+constexpr std::uint32_t kThreads = 256;
+
+}  // namespace
+
+cudaError_t probe_kernels() {
+  int blocks = 0;
+  return cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+      &blocks, count_nonzero_kernel<float, kThreads>, static_cast<int>(kThreads), 0);
+}
+
+std::unique_ptr<ProxPlan> CudaBackend::make_plan(std::span<const ProxTensor> tensors,
+                                                 std::int32_t groups) {
+  check_list(tensors, groups);
+  return std::make_unique<CudaPlan>(context_, tensors, groups);
+}
+
+void CudaBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
+  CudaPlan& p = as_cuda_plan(plan);
+  check_lambda(lambda, p.groups());
+  context_.upload(p.lambda(), lambda.data(), lambda.size_bytes());
+}
+
+void CudaBackend::set_learning_rate(ProxPlan& plan, float alpha) {
+  check_learning_rate(alpha);
+  context_.upload(as_cuda_plan(plan).learning_rate(), &alpha, sizeof alpha);
+}
+
+void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
+  CudaPlan& p = as_cuda_plan(plan);
+  check_stop(rule, p.groups());
+  const StopRecord record{rule.after, static_cast<std::int32_t>(rule.bands.size()), rule.required};
+  context_.upload(p.stop(), &record, sizeof record);
+  context_.upload(p.bands(), rule.bands.data(), rule.bands.size() * sizeof(CountBand));
+  context_.zero(p.status(), p.status_bytes());
+}
+
+void CudaBackend::prox_step(ProxPlan& plan) {
+  const CudaPlan& p = as_cuda_plan(plan);
+  ProxStepArguments<float> args{};
+  args.list = p.list();
+  args.lambda = p.lambda();
+  args.learning_rate = p.learning_rate();
+  args.momentum = p.momentum();
+  args.stop = p.stop();
+  args.bands = p.bands();
+  args.status = p.status();
+  args.sums = p.sums();
+  launch(context_, {"prox_step_kernel", p.tile_count(), kThreads},
+         prox_step_kernel<float, PlainStep<float>, L1Penalty<float>, kNoExtras, kThreads>, args,
+         L1Penalty<float>{});
+}
+
+const StepStatus& CudaBackend::read_status(ProxPlan& plan) {
+  CudaPlan& p = as_cuda_plan(plan);
+  const std::byte* from = context_.read(p.status(), p.status_bytes());
+  StepHeader header{};
+  std::memcpy(&header, from, sizeof header);
+  StepStatus& status = p.last;
+  if (p.groups() > 0) {
+    std::memcpy(status.nnz.data(), from + sizeof header, p.groups() * sizeof(std::uint64_t));
+  }
+  status.total = header.total;
+  status.nonfinite = header.nonfinite;
+  status.steps = static_cast<std::int64_t>(header.steps);
+  status.stopped = header.stopped != 0;
+  return status;
+}
+
+std::vector<std::uint64_t> CudaBackend::read_nonzeros(ProxPlan& plan) {
+  const CudaPlan& p = as_cuda_plan(plan);
+  std::vector<std::uint64_t> nnz(p.groups(), 0);
+  if (nnz.empty()) return nnz;
+  const std::size_t bytes = nnz.size() * sizeof(std::uint64_t);
+  context_.zero(p.counts(), bytes);
+  launch(context_, {"count_nonzero_kernel", p.tile_count(), kThreads},
+         count_nonzero_kernel<float, kThreads>, CountNonzeroArguments{p.list(), p.counts()});
+  std::memcpy(nnz.data(), context_.read(p.counts(), bytes), bytes);
+  return nnz;
+}
+
+std::vector<KktResult> CudaBackend::read_kkt(ProxPlan& plan) {
+  const CudaPlan& p = as_cuda_plan(plan);
+  std::vector<KktResult> results(p.groups());
+  if (results.empty()) return results;
+  const std::size_t bytes = results.size() * sizeof(GroupKkt);
+  context_.zero(p.kkt(), bytes);
+  launch(context_, {"kkt_residual_kernel", p.tile_count(), kThreads},
+         kkt_residual_kernel<float, kThreads>,
+         KktResidualArguments<float>{p.list(), p.lambda(), p.kkt()});
+  // The two maxima share a word on the way; they count as the two numbers that they are.
+  const std::byte* from = context_.read(p.kkt(), bytes, results.size() * sizeof(std::uint64_t));
+  for (std::size_t group = 0; group < results.size(); ++group) {
+    GroupKkt of_group{};
+    std::memcpy(&of_group, from + group * sizeof of_group, sizeof of_group);
+    results[group] = {of_group.nonzeros, of_group.zeros, magnitude_from_key(of_group.on_nonzero),
+                      magnitude_from_key(of_group.on_zero)};
+  }
+  return results;
+}
+
+}  // namespace cuthresh::cuda
