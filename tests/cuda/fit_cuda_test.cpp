@@ -1,0 +1,169 @@
+// fit() with device = "cuda": the whole way from the configuration to the run folder, the room's
+// host code and kernels included. The products of tests/simt add in the order of the CPU room's
+// reference engine (for few rows: it sums the gradients of many in two halves) and all else is
+// equal to the bit by the kernels' own tests, so here whole runs are: the same rounds, counts, λ
+// and weights.
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "cuthresh/model_file.hpp"
+#include "simt/recording.hpp"
+#include "tests/unit/fit_fixture.hpp"
+
+namespace cuthresh {
+namespace {
+
+class CudaFit : public FitTest {
+ protected:
+  // Threads one by one are slow: few rows and steps.
+  FitConfig tiny() const {
+    FitConfig config = small();
+    config.data.train_rows = 60;
+    config.data.shuffle = true;
+    config.model.widths = {6, 8, 1};
+    config.train.steps = 40;
+    config.train.eval_every = 10;
+    config.sparsity.target_nnz = 30;
+    config.sparsity.tolerance = 0.04;
+    config.search.max_rounds = 5;
+    config.run.engine = "reference";
+    config.run.threads = 1;
+    return config;
+  }
+
+  struct Run {
+    FitResult result;
+    ModelFile model;
+  };
+  Run run_on(FitConfig config, const std::string& device) {
+    config.run.device = device;
+    config.run.out = (folder_ / device).string();
+    const FitResult result = fit(config);
+    return {result, read_safetensors((fs::path(result.folder) / "model.safetensors").string())};
+  }
+
+  void expect_the_same(const FitConfig& config) {
+    const Run cuda = run_on(config, "cuda");
+    const Run cpu = run_on(config, "cpu");
+    EXPECT_EQ(cuda.result.device.rfind("cuda (", 0), 0U) << cuda.result.device;
+    EXPECT_EQ(cpu.result.device.rfind("cpu (reference", 0), 0U) << cpu.result.device;
+    ASSERT_EQ(cuda.result.rounds.size(), cpu.result.rounds.size());
+    ASSERT_GE(cuda.result.rounds.size(), 1U);
+    for (std::size_t i = 0; i < cpu.result.rounds.size(); ++i) {
+      EXPECT_EQ(cuda.result.rounds[i].lambda, cpu.result.rounds[i].lambda) << i;
+      EXPECT_EQ(cuda.result.rounds[i].nnz, cpu.result.rounds[i].nnz) << i;
+      EXPECT_EQ(cuda.result.rounds[i].steps, cpu.result.rounds[i].steps) << i;
+      EXPECT_EQ(cuda.result.rounds[i].train_loss, cpu.result.rounds[i].train_loss) << i;
+      EXPECT_EQ(cuda.result.rounds[i].test_loss, cpu.result.rounds[i].test_loss) << i;
+    }
+    EXPECT_EQ(cuda.result.outcome, cpu.result.outcome);
+    EXPECT_EQ(cuda.result.nnz, cpu.result.nnz);
+    EXPECT_GT(cuda.result.nnz, 0);
+    EXPECT_LT(cuda.result.nnz, cuda.result.numel) << "the case must show sparsity";
+    for (std::size_t i = 0; i < cpu.result.layers.size(); ++i) {
+      EXPECT_EQ(cuda.result.layers[i].kkt_nonzero, cpu.result.layers[i].kkt_nonzero);
+      EXPECT_EQ(cuda.result.layers[i].kkt_zero, cpu.result.layers[i].kkt_zero);
+    }
+    ASSERT_EQ(cuda.model.tensors.size(), cpu.model.tensors.size());
+    for (std::size_t i = 0; i < cpu.model.tensors.size(); ++i) {
+      // == takes 0 and −0 for equal: the CPU room leaves products with zeros out.
+      EXPECT_EQ(cuda.model.tensors[i].values, cpu.model.tensors[i].values)
+          << cpu.model.tensors[i].name;
+    }
+  }
+
+  simt::DeviceScope machine{1};
+};
+
+TEST_F(CudaFit, ASearchIsTheCpusToTheBit) {
+  expect_the_same(tiny());
+}
+
+TEST_F(CudaFit, LayerwiseWithAnAutomaticBracketToo) {
+  FitConfig config = tiny();
+  config.model.activation = "tanh";
+  config.sparsity.target_nnz.reset();
+  config.sparsity.layers = {{"fc1", 20}, {"fc2", 6}};
+  config.sparsity.tolerance = 0.2;
+  config.sparsity.layers_required = 1;
+  config.search.lambda.clear();
+  config.search.max_rounds = 8;
+  expect_the_same(config);
+}
+
+TEST_F(CudaFit, MiniBatchesAndCrossEntropyToo) {
+  const fs::path csv = folder_ / "xor.csv";
+  {
+    std::ofstream file(csv);
+    file << "a,b,class\n";
+    for (int i = 0; i < 80; ++i) {
+      const int a = i % 2;
+      const int b = i / 2 % 2;
+      file << a << "." << i % 7 << "," << b << "." << i % 5 << "," << (a ^ b) << "\n";
+    }
+  }
+  FitConfig config = tiny();
+  config.data.kind = "csv";
+  config.data.path = csv.string();
+  config.data.train_rows = 0;
+  config.data.train_fraction = 0.75;
+  config.model.widths = {2, 9, 2};
+  config.model.activation = "gelu";
+  config.train.loss = "cross-entropy";
+  config.train.batch = 16;  // the last of an epoch has 12 rows
+  config.sparsity.target_nnz.reset();
+  config.search.method = "fixed";
+  config.search.lambda = {2e-2};
+  expect_the_same(config);
+}
+
+TEST_F(CudaFit, StatesWhatCameBack) {
+  FitConfig config = tiny();
+  config.search.max_rounds = 2;
+  config.sparsity.tolerance = 0.0;
+  config.search.stop = "converged";
+  simt::recording().clear();
+  const Run run = run_on(config, "cuda");
+  // The maxima of the certificate come in one word each layer and count as two numbers.
+  EXPECT_EQ(run.result.bytes_to_host, simt::recording().bytes_to_host() + 2 * 8);
+  const std::uint64_t network = 4 * (6 * 8 + 8 + 8 + 1);
+  const std::uint64_t status = 8 * (2 + 4);
+  const std::uint64_t loss = 16;
+  // A round: four samples with the status and their loss, the status after the last step and at its
+  // end, train and test loss, a median; at the end both losses and the certificate, 2·32 bytes.
+  EXPECT_LE(run.result.bytes_to_host,
+            2 * (4 * (status + loss) + 2 * status + 2 * loss + 16) + 2 * loss + 64 + network);
+}
+
+TEST_F(CudaFit, AutoTakesTheGpu) {
+  FitConfig config = tiny();
+  config.search.max_rounds = 1;
+  config.train.steps = 3;
+  Listener listener;
+  config.run.device = "auto";
+  const FitResult result = fit(config, &listener);
+  EXPECT_EQ(result.device.rfind("cuda (", 0), 0U) << result.device;
+  EXPECT_NE(listener.all_notes().find("device: cuda ("), std::string::npos) << listener.all_notes();
+}
+
+TEST(CudaFitWithoutGpu, CudaIsRefusedBeforeAnythingIsWritten) {
+  const simt::DeviceScope machine(-1);
+  FitConfig config;
+  config.model.widths = {6, 8, 1};
+  config.train.steps = 1;
+  config.sparsity.target_nnz = 30;
+  config.run.device = "cuda";
+  config.run.out = (fs::temp_directory_path() / "cuthresh-never-made").string();
+  try {
+    fit(config);
+    FAIL() << "must be refused";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("no CUDA device"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(fs::exists(config.run.out));
+}
+
+}  // namespace
+}  // namespace cuthresh
