@@ -95,7 +95,7 @@ TEST_P(Gemm, IsTheChainOfMultiplyAddsToTheBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Loops, Gemm, ::testing::Values("baseline", "avx2", "avx512"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& loops) { return std::string(loops.param); });
 
 }  // namespace
 }  // namespace cuthresh::testing
