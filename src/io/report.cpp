@@ -11,28 +11,28 @@
 namespace cuthresh {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // JSON has no NaN and no infinity.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
+OrderedJson number(double value) {
+  return std::isfinite(value) ? OrderedJson(value) : OrderedJson(nullptr);
 }
 
-Json number(const std::optional<double>& value) {
-  return value ? number(*value) : Json(nullptr);
+OrderedJson number(const std::optional<double>& value) {
+  return value ? number(*value) : OrderedJson(nullptr);
 }
 
-Json number(const std::optional<std::int64_t>& value) {
-  return value ? Json(*value) : Json(nullptr);
+OrderedJson number(const std::optional<std::int64_t>& value) {
+  return value ? OrderedJson(*value) : OrderedJson(nullptr);
 }
 
-Json numbers(const std::vector<double>& values) {
-  Json list = Json::array();
+OrderedJson numbers(const std::vector<double>& values) {
+  OrderedJson list = OrderedJson::array();
   for (const double value : values) list.push_back(number(value));
   return list;
 }
 
-Json layer_json(const LayerResult& layer) {
+OrderedJson layer_json(const LayerResult& layer) {
   return {{"name", layer.name},
           {"numel", layer.numel},
           {"nnz", layer.nnz},
@@ -43,7 +43,7 @@ Json layer_json(const LayerResult& layer) {
           {"reached", layer.reached}};
 }
 
-Json round_json(const RoundResult& round) {
+OrderedJson round_json(const RoundResult& round) {
   return {{"round", round.round},
           {"lambda", numbers(round.lambda)},
           {"nnz", round.nnz},
@@ -92,37 +92,37 @@ std::string outcome_name(Outcome outcome) {
 
 std::string result_json(const FitResult& result, const FitConfig& config,
                         const std::string& version) {
-  Json layers = Json::array();
+  OrderedJson layers = OrderedJson::array();
   for (const LayerResult& layer : result.layers) layers.push_back(layer_json(layer));
-  Json rounds = Json::array();
+  OrderedJson rounds = OrderedJson::array();
   for (const RoundResult& round : result.rounds) rounds.push_back(round_json(round));
   const double sparsity = static_cast<double>(result.numel - result.nnz) /
                           static_cast<double>(result.numel);  // NaN without weights
 
-  const Json json = {{"schema", "cuthresh/result/1"},
-                     {"version", version},
-                     {"achieved", result.achieved},
-                     {"outcome", outcome_name(result.outcome)},
-                     {"why_stopped", result.why_stopped},
-                     {"nnz", result.nnz},
-                     {"numel", result.numel},
-                     {"target_nnz", number(result.target_nnz)},
-                     {"tolerance", number(config.sparsity.tolerance)},
-                     {"sparsity", number(sparsity)},
-                     {"rounds", result.rounds.size()},
-                     {"best_round", result.best_round},
-                     {"steps_total", result.steps_total},
-                     {"train_loss", number(result.train_loss)},
-                     {"test_loss", number(result.test_loss)},
-                     {"test_accuracy", number(result.test_accuracy)},
-                     {"seconds", number(result.seconds)},
-                     {"device", result.device},
-                     {"bytes_to_host", result.bytes_to_host},
-                     {"seed", config.run.seed},
-                     {"layers", std::move(layers)},
-                     {"rounds_detail", std::move(rounds)}};
+  const OrderedJson json = {{"schema", "cuthresh/result/1"},
+                            {"version", version},
+                            {"achieved", result.achieved},
+                            {"outcome", outcome_name(result.outcome)},
+                            {"why_stopped", result.why_stopped},
+                            {"nnz", result.nnz},
+                            {"numel", result.numel},
+                            {"target_nnz", number(result.target_nnz)},
+                            {"tolerance", number(config.sparsity.tolerance)},
+                            {"sparsity", number(sparsity)},
+                            {"rounds", result.rounds.size()},
+                            {"best_round", result.best_round},
+                            {"steps_total", result.steps_total},
+                            {"train_loss", number(result.train_loss)},
+                            {"test_loss", number(result.test_loss)},
+                            {"test_accuracy", number(result.test_accuracy)},
+                            {"seconds", number(result.seconds)},
+                            {"device", result.device},
+                            {"bytes_to_host", result.bytes_to_host},
+                            {"seed", config.run.seed},
+                            {"layers", std::move(layers)},
+                            {"rounds_detail", std::move(rounds)}};
   // A name that is not UTF-8 gets replacement characters: it must not cost a finished run.
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 HistoryCsv::HistoryCsv()
