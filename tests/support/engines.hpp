@@ -65,7 +65,9 @@ inline std::vector<Room> all_rooms() {
         rooms.push_back({engine, isa, threads, false});
     }
   }
-#if defined(CTH_INTERPRETED_CUDA)
+// Under ThreadSanitizer a thread of the interpreter costs a millisecond, a suite an hour; kernels
+// have small launches of their own there (tests/kernels).
+#if defined(CTH_INTERPRETED_CUDA) && !defined(__SANITIZE_THREAD__)
   rooms.push_back({"cuda", "", 1, true});
 #endif
 #endif
