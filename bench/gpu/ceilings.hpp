@@ -1,0 +1,23 @@
+#pragma once
+
+// What this device can move: the patterns that the room's kernels are measured against.
+
+#include <cstdint>
+
+struct CUstream_st;  // what cudaStream_t points to
+
+namespace cuthresh::bench {
+
+/// Two ways to spread the work: each is the faster one on some device and size.
+enum class Spread : std::uint8_t {
+  kResident,  // as many blocks as the device holds, in strides
+  kTiles      // a block a tile
+};
+
+/// to[i] = from[i], enqueued: 8 bytes an element. size is a multiple of 4, pointers of 16 bytes.
+/// Throws std::runtime_error when CUDA refuses.
+void copy(const float* from, float* to, std::int64_t size, Spread spread, CUstream_st* stream);
+/// y[i] += x[i]: 12 bytes an element, as the fused step moves.
+void add(const float* x, float* y, std::int64_t size, Spread spread, CUstream_st* stream);
+
+}  // namespace cuthresh::bench

@@ -1,0 +1,167 @@
+// Whole trainings on the GPU: the float64 recursion of tests/parity, and stops that are exact
+// although the host looks seldom.
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cpu/cpu_backend.hpp"
+#include "cuthresh/data.hpp"
+#include "gpu/parity_file.hpp"
+#include "gpu/support.hpp"
+#include "train/trainer.hpp"
+
+namespace cuthresh::testing {
+namespace {
+
+using Row = std::map<std::string, std::string>;
+
+std::vector<Row> read_table(const std::string& name) {
+  std::ifstream file(parity_file(name));
+  std::vector<std::string> header;
+  std::vector<Row> rows;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    std::stringstream cells(line);
+    std::vector<std::string> values;
+    for (std::string cell; std::getline(cells, cell, ',');) values.push_back(cell);
+    if (header.empty()) {
+      header = values;
+      continue;
+    }
+    Row row;
+    for (std::size_t i = 0; i < header.size() && i < values.size(); ++i) row[header[i]] = values[i];
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+/// The samples that the reference was trained on, to the bit.
+DataSplit reference_data() {
+  DataSplit split;
+  split.train.features = 6;
+  split.train.outputs = 1;
+  split.test.features = 6;
+  split.test.outputs = 1;
+  const auto value = [](const Row& row, const std::string& column) {
+    return std::bit_cast<float>(
+        static_cast<std::uint32_t>(std::stoul(row.at(column), nullptr, 16)));
+  };
+  for (const Row& row : read_table("mackey_glass_1000_data.csv")) {
+    for (int i = 0; i < 6; ++i) {
+      split.train.inputs.push_back(value(row, "x" + std::to_string(i)));
+    }
+    split.train.targets.push_back(value(row, "y"));
+    ++split.train.rows;
+  }
+  return split;
+}
+
+const nn::MlpSpec kPaperNet{{6, 128, 128, 64, 1}, Activation::kRelu, 0.01f};
+const std::vector<std::int32_t> kGroups = {0, -1, 1, -1, 2, -1, 3, -1};
+
+TEST(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
+  const std::int64_t steps = sized(1000, 100);
+  const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
+  const DataSplit data = reference_data();
+  ASSERT_EQ(data.train.rows, 1000);
+  nn::Network network(*room, kPaperNet, 1000);
+  network.parameters().initialise(nn::Initialisation::kPytorch, 123);
+  train::Trainer trainer(*room, network, data, {train::LossKind::kMse, 0.1f, 0, 100, 123}, kGroups);
+  std::map<std::int64_t, double> loss;
+  std::map<std::int64_t, std::uint64_t> nnz;
+  const std::vector<float> lambda(4, 1e-4f);
+  trainer.run(lambda, {}, steps + 1,
+              [&](std::int64_t step, const StepStatus& status, std::optional<double> batch_loss) {
+                if (batch_loss) {
+                  loss[step - 1] = *batch_loss;  // taken before the step
+                  nnz[step] = status.total;
+                }
+                return false;
+              });
+  int compared = 0;
+  for (const Row& row : read_table("mackey_glass_1000.csv")) {
+    const std::int64_t step = std::stoll(row.at("step"));
+    if (step > steps) continue;
+    const double want = std::stod(row.at("train_loss"));
+    ASSERT_EQ(loss.count(step), 1U) << step;
+    EXPECT_NEAR(loss.at(step), want, 1e-4 * want) << "after " << step << " steps";
+    if (step > 0) {
+      // Sampled one step later: the count has moved by no more than the tolerance.
+      const double count = std::stod(row.at("nnz"));
+      EXPECT_NEAR(static_cast<double>(nnz.at(step + 1)), count, 4e-3 * count)
+          << "after " << step << " steps";
+    }
+    ++compared;
+  }
+  EXPECT_EQ(compared, steps / 100 + 1);
+}
+
+struct Round {
+  StepStatus status;
+  std::vector<std::uint32_t> weights;
+};
+
+/// One round from the same start; with a sample every `sample_every` steps the host looks at least
+/// that often.
+Round run_round(std::int64_t sample_every, const StopRule& rule, std::int64_t steps) {
+  const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
+  const DataSplit data = reference_data();
+  nn::Network network(*room, kPaperNet, 1000);
+  network.parameters().initialise(nn::Initialisation::kPytorch, 123);
+  train::Trainer trainer(*room, network, data, {train::LossKind::kMse, 0.1f, 0, sample_every, 123},
+                         kGroups);
+  const std::vector<float> lambda(4, 1e-3f);
+  Round round;
+  round.status = trainer.run(lambda, rule, steps, [](auto...) { return false; });
+  for (std::size_t i = 0; i < network.parameters().list().size(); ++i) {
+    std::vector<float> w(static_cast<std::size_t>(network.parameters().list()[i].numel));
+    room->download(w.data(), network.parameters().value(i), w.size() * sizeof(float));
+    for (const float v : w) round.weights.push_back(std::bit_cast<std::uint32_t>(v));
+  }
+  return round;
+}
+
+TEST(Stops, AreExactThoughTheHostLooksSeldom) {
+  const std::int64_t steps = sized(600, 40);
+  const Round whole = run_round(steps, {}, steps);
+  EXPECT_EQ(whole.status.steps, steps);
+  EXPECT_FALSE(whole.status.stopped);
+  // A count between the start and the end is passed on the way.
+  const std::uint64_t start = run_round(1, {}, 1).status.total;
+  ASSERT_LT(whole.status.total, start) << "the case must lose weights";
+  const StopRule rule{{CountBand{0, (start + whole.status.total) / 2}}, 1, 0};
+  const Round seldom = run_round(steps, rule, steps);
+  const Round often = run_round(1, rule, steps);
+  EXPECT_TRUE(seldom.status.stopped);
+  EXPECT_LT(seldom.status.steps, steps);
+  EXPECT_EQ(seldom.status.steps, often.status.steps);
+  EXPECT_EQ(seldom.status.nnz, often.status.nnz);
+  EXPECT_EQ(seldom.weights, often.weights);
+  // One step less: the rule did not hold yet.
+  EXPECT_GT(run_round(1, {}, seldom.status.steps - 1).status.total, rule.bands.front().hi);
+}
+
+TEST(Stops, ADivergenceEndsTheRound) {
+  const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
+  const DataSplit data = reference_data();
+  nn::Network network(*room, kPaperNet, 1000);
+  network.parameters().initialise(nn::Initialisation::kPytorch, 123);
+  train::Trainer trainer(*room, network, data, {train::LossKind::kMse, 1e4f, 0, 1000, 123},
+                         kGroups);
+  const std::vector<float> lambda(4, 1e-4f);
+  const StepStatus status = trainer.run(lambda, {}, 500, [](auto...) { return false; });
+  EXPECT_TRUE(status.stopped);
+  EXPECT_GT(status.nonfinite, 0U);
+  EXPECT_LT(status.steps, 500);
+}
+
+}  // namespace
+}  // namespace cuthresh::testing
