@@ -18,6 +18,9 @@ class CudaBackend final : public Backend {
  public:
   CudaBackend(int device, Precision precision);
 
+  /// For who captures what the room enqueues: its stream.
+  Context& context() noexcept { return context_; }
+
   std::string description() const override;
   std::string unsupported(Operation operation) const override;
   /// A look costs a wait for everything enqueued; the stop rule is exact without one.

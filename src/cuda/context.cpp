@@ -1,7 +1,6 @@
 #include "cuda/context.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <new>
 
 #include "cuthresh/error.hpp"
@@ -20,19 +19,15 @@ int select(Health& health, int device) {
 }  // namespace
 
 Context::Context(int device, Precision precision)
-    : device_(select(health_, device)), precision_(precision), stream_(health_) {
+    : device_(select(health_, device)),
+      precision_(precision),
+      stream_(health_),
+      pool_(health_, device) {
   cudaDeviceProp properties{};
   health_.check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
   name_ = properties.name;
   health_.check(cudaDeviceGetAttribute(&processors_, cudaDevAttrMultiProcessorCount, device),
                 "cudaDeviceGetAttribute");
-  // Freed memory stays in the pool: by default it would go back to the driver at every wait, and
-  // the next round would ask for it again.
-  cudaMemPool_t pool{};
-  health_.check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
-  std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
-  health_.check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
-                "cudaMemPoolSetAttribute");
 }
 
 Context::~Context() {
@@ -44,10 +39,10 @@ Context::~Context() {
 }
 
 void* Context::allocate(std::size_t bytes) {
-  health_.require_usable("cudaMallocAsync");
+  health_.require_usable("cudaMallocFromPoolAsync");
   if (bytes == 0) return nullptr;
   void* pointer = nullptr;
-  const cudaError_t status = cudaMallocAsync(&pointer, bytes, stream().get());
+  const cudaError_t status = cudaMallocFromPoolAsync(&pointer, bytes, pool_.get(), stream().get());
   if (status == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
     std::size_t free = 0;
@@ -59,7 +54,7 @@ void* Context::allocate(std::size_t bytes) {
              (known ? ", " + std::to_string(free) + " free of " + std::to_string(total) : ""),
          "use a smaller network or batch, or end what else runs on this GPU"});
   }
-  health_.check(status, "cudaMallocAsync of " + std::to_string(bytes) + " bytes");
+  health_.check(status, "cudaMallocFromPoolAsync of " + std::to_string(bytes) + " bytes");
   return pointer;
 }
 

@@ -10,6 +10,7 @@
 #include "cuda/blas.hpp"
 #include "cuda/check.hpp"
 #include "cuda/cuda_backend.hpp"
+#include "cuda/pool.hpp"
 #include "cuda/stream.hpp"
 
 namespace cuthresh::cuda {
@@ -86,6 +87,7 @@ class Context {
   int device_;
   Precision precision_;
   Stream stream_;
+  Pool pool_;
   std::string name_;
   int processors_ = 0;
   std::uint64_t bytes_to_host_ = 0;

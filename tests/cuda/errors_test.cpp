@@ -110,11 +110,12 @@ TEST(CudaErrors, FailuresWhileARoomIsMadeLeaveNothingBehind) {
   const simt::DeviceScope machine(1);
   const std::size_t streams = simt::live_streams();
   for (const char* call : {"cudaSetDevice", "cudaStreamCreateWithFlags", "cudaGetDeviceProperties",
-                           "cudaDeviceGetDefaultMemPool"}) {
+                           "cudaMemPoolCreate", "cudaMemPoolSetAttribute"}) {
     simt::fail_next(call, cudaErrorDevicesUnavailable);
     const std::string text = error_of([] { cuda::make_cuda_backend(cuda::Precision::kFp32); });
     EXPECT_THAT(text, AllOf(HasSubstr(call), HasSubstr("cudaErrorDevicesUnavailable (46)")));
     EXPECT_EQ(simt::live_streams(), streams) << call;
+    EXPECT_EQ(simt::live_pools(), 0U) << call;
   }
 }
 

@@ -232,6 +232,7 @@ TEST(LaunchPath, EverythingIsGivenBack) {
   }
   EXPECT_EQ(simt::live_allocations(), memory);
   EXPECT_EQ(simt::live_streams(), streams);
+  EXPECT_EQ(simt::live_pools(), 0U);
 }
 
 TEST(LaunchPath, GridsFitTheDevice) {

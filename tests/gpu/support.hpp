@@ -37,17 +37,8 @@ inline void expect_success(cudaError_t status, const char* call) {
   }
 }
 
-// A room does not give its stream away, but who captures needs it. An explicit instantiation may
-// name a private member.
-cuda::Context& context_of(cuda::CudaBackend& room);
-template <auto kMember>
-struct ContextOf {
-  friend cuda::Context& context_of(cuda::CudaBackend& room) { return room.*kMember; }
-};
-template struct ContextOf<&cuda::CudaBackend::context_>;
-
 inline cudaStream_t stream_of(Backend& room) {
-  return context_of(dynamic_cast<cuda::CudaBackend&>(room)).stream().get();
+  return dynamic_cast<cuda::CudaBackend&>(room).context().stream().get();
 }
 
 /// What `enqueue` puts on a stream, as a graph.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,9 @@ struct Room {
   std::string name() const {
     if (engine == "cuda") return slow ? "cuda_interpreted" : "cuda";
     return engine + "_" + isa + "_" + std::to_string(threads) + "t";
+  }
+  friend void PrintTo(const Room& room, std::ostream* out) {
+    *out << room.name();
   }
 };
 

@@ -144,6 +144,14 @@ cudaError_t cudaMallocAsync(void** pointer, std::size_t bytes, cudaStream_t stre
   return api(memory_call("cudaMallocAsync", CallKind::kAllocate, stream, bytes),
              {Capture::kForbidden, true}, [&](Call&) { return allocate(pointer, bytes, false); });
 }
+cudaError_t cudaMallocFromPoolAsync(void** pointer, std::size_t bytes, cudaMemPool_t pool,
+                                    cudaStream_t stream) {
+  return api(memory_call("cudaMallocFromPoolAsync", CallKind::kAllocate, stream, bytes),
+             {Capture::kForbidden, true}, [&](Call&) {
+               if (pool == nullptr) return cudaErrorInvalidValue;
+               return allocate(pointer, bytes, false);
+             });
+}
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
   return api(memory_call("cudaFreeAsync", CallKind::kFree, stream, 0), {Capture::kForbidden, true},
              [&](Call&) { return release(pointer, false); });
@@ -181,6 +189,28 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
              [&](Call&) {
                if (device < 0 || device >= state().devices) return cudaErrorInvalidDevice;
                *pool = &state().pools[device];
+               return cudaSuccess;
+             });
+}
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
+  return api(memory_call("cudaMemPoolCreate", CallKind::kHandle, nullptr, 0), kNotCaptured,
+             [&](Call&) {
+               const cudaMemLocation& where = properties->location;
+               if (where.type != cudaMemLocationTypeDevice || where.id < 0 ||
+                   where.id >= state().devices) {
+                 return cudaErrorInvalidValue;
+               }
+               *pool = new CUmemPoolHandle_st;
+               ++state().own_pools;
+               return cudaSuccess;
+             });
+}
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  return api(memory_call("cudaMemPoolDestroy", CallKind::kHandle, nullptr, 0), kNotCaptured,
+             [&](Call&) {
+               if (pool == nullptr) return cudaErrorInvalidValue;
+               delete pool;
+               --state().own_pools;
                return cudaSuccess;
              });
 }

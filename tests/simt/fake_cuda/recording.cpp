@@ -89,6 +89,10 @@ std::size_t live_streams() {
   return fake::state().streams.size();
 }
 
+std::size_t live_pools() {
+  return fake::state().own_pools;
+}
+
 DeviceScope::DeviceScope(int count) : before_(fake::state().devices) {
   set_device_count(count);
   heal_device();

@@ -63,7 +63,8 @@ struct State {
   std::set<cudaEvent_t> events;
   std::set<cudaGraph_t> graphs;
   std::set<cudaGraphExec_t> executables;
-  std::map<int, CUmemPoolHandle_st> pools;
+  std::map<int, CUmemPoolHandle_st> pools;  // the devices' default ones
+  std::size_t own_pools = 0;                // made and not yet destroyed
   Recording recording;
 };
 
