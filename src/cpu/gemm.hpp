@@ -22,6 +22,12 @@ struct GemmArgs {
   bool accumulate = false;
   float* c = nullptr;
   std::int64_t ldc = 0;
+
+  // From one row and one column of op(a) and op(b) to the next, in elements.
+  std::int64_t a_row() const { return transpose_a ? 1 : lda; }
+  std::int64_t a_column() const { return transpose_a ? lda : 1; }
+  std::int64_t b_row() const { return transpose_b ? 1 : ldb; }
+  std::int64_t b_column() const { return transpose_b ? ldb : 1; }
 };
 
 class Gemm {

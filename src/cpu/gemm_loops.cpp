@@ -13,9 +13,8 @@ class ReferenceGemm final : public Gemm {
   explicit ReferenceGemm(const Loops& loops) : loops_(loops) {}
   std::string name() const override { return "reference"; }
   void operator()(const GemmArgs& g) const override {
-    loops_.gemm_plain(g.m, g.n, g.k, g.a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1, g.b,
-                      g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1, g.accumulate, g.c,
-                      g.ldc);
+    loops_.gemm_plain(g.m, g.n, g.k, g.a, g.a_row(), g.a_column(), g.b, g.b_row(), g.b_column(),
+                      g.accumulate, g.c, g.ldc);
   }
 
  private:
@@ -33,9 +32,8 @@ class TiledGemm final : public Gemm {
   std::string name() const override { return "tiled"; }
   void operator()(const GemmArgs& g) const override {
     thread_local const auto scratch = std::make_unique<Scratch>();
-    loops_.gemm_tiled(g.m, g.n, g.k, g.a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1, g.b,
-                      g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1, g.accumulate, g.c,
-                      g.ldc, scratch->values);
+    loops_.gemm_tiled(g.m, g.n, g.k, g.a, g.a_row(), g.a_column(), g.b, g.b_row(), g.b_column(),
+                      g.accumulate, g.c, g.ldc, scratch->values);
   }
 
  private:

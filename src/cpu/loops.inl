@@ -9,8 +9,8 @@
 
 #include <cstdint>
 
+#include "backend/activations.hpp"
 #include "cpu/loops.hpp"
-#include "kernels/math/activation.hpp"
 #include "kernels/math/bracket.hpp"
 #include "kernels/math/kkt.hpp"
 #include "kernels/math/loss.hpp"
@@ -72,27 +72,6 @@ KktKeys kkt(const float* w, const float* g, int64_t n, float lambda) {
     on_zero = b > on_zero ? b : on_zero;
   }
   return {on_nonzero, on_zero};
-}
-
-// One switch turns the run-time activation into a functor for a generic loop.
-template <class F>
-CTH_HD void with_activation(const DenseShape& shape, F f) {
-  switch (shape.activation) {
-    case Activation::kIdentity:
-      return f(IdentityActivation{});
-    case Activation::kRelu:
-      return f(ReluActivation{});
-    case Activation::kLeakyRelu:
-      return f(LeakyReluActivation{shape.leaky_slope});
-    case Activation::kTanh:
-      return f(TanhActivation{});
-    case Activation::kSigmoid:
-      return f(SigmoidActivation{});
-    case Activation::kGelu:
-      return f(GeluActivation{});
-    case Activation::kSilu:
-      return f(SiluActivation{});
-  }
 }
 
 template <class A>

@@ -1,3 +1,4 @@
+#include "backend/activations.hpp"
 #include "backend/checks.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/launch.hpp"
@@ -7,27 +8,6 @@ namespace cuthresh::cuda {
 namespace {
 
 constexpr std::uint32_t kThreads = 256;
-
-/// The one switch from the activation of a shape to its functor.
-template <class F>
-void with_activation(const DenseShape& shape, F f) {
-  switch (shape.activation) {
-    case Activation::kIdentity:
-      return f(IdentityActivation{});
-    case Activation::kRelu:
-      return f(ReluActivation{});
-    case Activation::kLeakyRelu:
-      return f(LeakyReluActivation{shape.leaky_slope});
-    case Activation::kTanh:
-      return f(TanhActivation{});
-    case Activation::kSigmoid:
-      return f(SigmoidActivation{});
-    case Activation::kGelu:
-      return f(GeluActivation{});
-    case Activation::kSilu:
-      return f(SiluActivation{});
-  }
-}
 
 std::size_t float_bytes(std::int64_t count) {
   return static_cast<std::size_t>(count) * sizeof(float);

@@ -8,17 +8,15 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "gpu/host_functions.hpp"
-#include "gpu/parity_file.hpp"
 #include "gpu/support.hpp"
 #include "kernels/math/philox.hpp"
 #include "kernels/scalar.hpp"
+#include "support/parity_tables.hpp"
 
 namespace cuthresh::testing {
 namespace {
@@ -102,31 +100,13 @@ TEST(SixteenBits, WidenAsOnTheHost) {
   }
 }
 
-/// Cells of tests/parity/NAME without comments and header.
-std::vector<std::vector<std::string>> table(const std::string& name) {
-  std::ifstream file(parity_file(name));
-  std::vector<std::vector<std::string>> rows;
-  for (std::string line; std::getline(file, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    rows.emplace_back();
-    std::stringstream cells(line);
-    for (std::string cell; std::getline(cells, cell, ',');) rows.back().push_back(cell);
-  }
-  if (!rows.empty()) rows.erase(rows.begin());
-  return rows;
-}
-
-std::uint32_t hex(const std::string& text) {
-  return static_cast<std::uint32_t>(std::stoul(text, nullptr, 16));
-}
-
 TEST(Step, IsPyTorchsSoftshrinkToTheBit) {
-  const auto rows = table("softshrink_table.csv");  // w, g, alpha, t, z_torch, y_torch
+  const std::vector<Row> rows = read_table("softshrink_table.csv");
   ASSERT_GT(rows.size(), 2000U);
   std::vector<StepRow> in;
-  for (const auto& row : rows) {
-    in.push_back({std::bit_cast<float>(hex(row.at(0))), std::bit_cast<float>(hex(row.at(1))),
-                  std::bit_cast<float>(hex(row.at(2))), std::bit_cast<float>(hex(row.at(3)))});
+  for (const Row& row : rows) {
+    in.push_back({hex_float(row.at("w")), hex_float(row.at("g")), hex_float(row.at("alpha")),
+                  hex_float(row.at("t"))});
   }
   const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
   Array<StepRow> from(*room, std::span<const StepRow>(in));
@@ -134,25 +114,19 @@ TEST(Step, IsPyTorchsSoftshrinkToTheBit) {
   expect_success(step_rows(from.data(), to.data(), from.size(), stream_of(*room)), "step_rows");
   const std::vector<StepBits> got = to.to_host();
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    ASSERT_EQ(got[i].z, hex(rows[i].at(4))) << "row " << i;
-    ASSERT_EQ(got[i].y, hex(rows[i].at(5))) << "row " << i;
+    ASSERT_EQ(got[i].z, hex(rows[i].at("z_torch"))) << "row " << i;
+    ASSERT_EQ(got[i].y, hex(rows[i].at("y_torch"))) << "row " << i;
   }
 }
 
 TEST(Philox, GivesTheKnownAnswers) {
   std::vector<PhiloxInput> in;
   std::vector<PhiloxWords> want;
-  const auto words = [](const std::string& text) {
-    std::stringstream stream(text);
-    std::vector<std::uint32_t> list;
-    for (std::string word; stream >> word;) list.push_back(hex(word));
-    return list;
-  };
-  for (const auto& row : table("philox_vectors.csv")) {  // kind, name, counter, key, values
-    if (row.at(0) != "kat") continue;
-    const auto c = words(row.at(2));
-    const auto k = words(row.at(3));
-    const auto v = words(row.at(4));
+  for (const Row& row : read_table("philox_vectors.csv")) {
+    if (row.at("kind") != "kat") continue;
+    const auto c = hex_list(row.at("counter"));
+    const auto k = hex_list(row.at("key"));
+    const auto v = hex_list(row.at("values"));
     in.push_back({k.at(0), k.at(1), c.at(0), c.at(1), c.at(2), c.at(3)});
     want.push_back({v.at(0), v.at(1), v.at(2), v.at(3)});
   }

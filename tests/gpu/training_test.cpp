@@ -5,64 +5,17 @@
 
 #include <bit>
 #include <cmath>
-#include <fstream>
-#include <map>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "cpu/cpu_backend.hpp"
-#include "cuthresh/data.hpp"
-#include "gpu/parity_file.hpp"
 #include "gpu/support.hpp"
+#include "support/parity_tables.hpp"
 #include "train/trainer.hpp"
 
 namespace cuthresh::testing {
 namespace {
-
-using Row = std::map<std::string, std::string>;
-
-std::vector<Row> read_table(const std::string& name) {
-  std::ifstream file(parity_file(name));
-  std::vector<std::string> header;
-  std::vector<Row> rows;
-  for (std::string line; std::getline(file, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    std::stringstream cells(line);
-    std::vector<std::string> values;
-    for (std::string cell; std::getline(cells, cell, ',');) values.push_back(cell);
-    if (header.empty()) {
-      header = values;
-      continue;
-    }
-    Row row;
-    for (std::size_t i = 0; i < header.size() && i < values.size(); ++i) row[header[i]] = values[i];
-    rows.push_back(row);
-  }
-  return rows;
-}
-
-/// The samples that the reference was trained on, to the bit.
-DataSplit reference_data() {
-  DataSplit split;
-  split.train.features = 6;
-  split.train.outputs = 1;
-  split.test.features = 6;
-  split.test.outputs = 1;
-  const auto value = [](const Row& row, const std::string& column) {
-    return std::bit_cast<float>(
-        static_cast<std::uint32_t>(std::stoul(row.at(column), nullptr, 16)));
-  };
-  for (const Row& row : read_table("mackey_glass_1000_data.csv")) {
-    for (int i = 0; i < 6; ++i) {
-      split.train.inputs.push_back(value(row, "x" + std::to_string(i)));
-    }
-    split.train.targets.push_back(value(row, "y"));
-    ++split.train.rows;
-  }
-  return split;
-}
 
 const nn::MlpSpec kPaperNet{{6, 128, 128, 64, 1}, Activation::kRelu, 0.01f};
 const std::vector<std::int32_t> kGroups = {0, -1, 1, -1, 2, -1, 3, -1};

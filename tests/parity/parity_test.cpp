@@ -6,56 +6,16 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <map>
-#include <sstream>
 #include <string>
 
-#include "cuthresh/data.hpp"
 #include "kernels/math/philox.hpp"
 #include "kernels/math/step.hpp"
 #include "support/engines.hpp"
+#include "support/parity_tables.hpp"
 #include "train/trainer.hpp"
 
 namespace cuthresh::testing {
 namespace {
-
-using Row = std::map<std::string, std::string>;
-
-std::vector<Row> read_table(const std::string& name) {
-  std::ifstream file(std::string(CTH_SOURCE_DIR) + "/tests/parity/" + name);
-  std::vector<std::string> header;
-  std::vector<Row> rows;
-  for (std::string line; std::getline(file, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    std::stringstream cells(line);
-    std::vector<std::string> values;
-    for (std::string cell; std::getline(cells, cell, ',');) values.push_back(cell);
-    if (header.empty()) {
-      header = values;
-      continue;
-    }
-    Row row;
-    for (std::size_t i = 0; i < header.size(); ++i)
-      row[header[i]] = i < values.size() ? values[i] : "";
-    rows.push_back(row);
-  }
-  return rows;
-}
-
-std::uint32_t hex(const std::string& text) {
-  return static_cast<std::uint32_t>(std::stoul(text, nullptr, 16));
-}
-float hex_float(const std::string& text) {
-  return __builtin_bit_cast(float, hex(text));
-}
-
-std::vector<std::uint32_t> hex_list(const std::string& text) {
-  std::stringstream words(text);
-  std::vector<std::uint32_t> list;
-  for (std::string word; words >> word;) list.push_back(hex(word));
-  return list;
-}
 
 TEST(PyTorch, StepIsSoftshrinkOfTheGradientStepToTheBit) {
   const std::vector<Row> table = read_table("softshrink_table.csv");
@@ -121,23 +81,6 @@ TEST(Philox, InitialWeightsAreThoseOfTheIndependentGenerator) {
   }
   EXPECT_EQ(first_values, 8);
   EXPECT_EQ(sums, 8);
-}
-
-// The samples that the reference was trained on, to the bit: two implementations of a chaotic
-// series part.
-DataSplit reference_data() {
-  DataSplit split;
-  split.train.features = 6;
-  split.train.outputs = 1;
-  split.test.features = 6;
-  split.test.outputs = 1;
-  for (const Row& row : read_table("mackey_glass_1000_data.csv")) {
-    for (int i = 0; i < 6; ++i)
-      split.train.inputs.push_back(hex_float(row.at("x" + std::to_string(i))));
-    split.train.targets.push_back(hex_float(row.at("y")));
-    ++split.train.rows;
-  }
-  return split;
 }
 
 // Instrumented, the plain loops take ten minutes for the thousand steps; a hundred run every line

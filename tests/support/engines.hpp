@@ -25,7 +25,6 @@ struct Room {
   std::string engine;
   std::string isa;
   int threads = 1;
-  bool slow = false;  ///< runs kernels thread by thread: about a thousandfold the time
 
   std::unique_ptr<Backend> make() const {
 #if defined(CTH_INTERPRETED_CUDA)
@@ -39,7 +38,10 @@ struct Room {
     return cpu::make_cpu_backend(engine, threads, isa);
   }
   std::string name() const {
-    if (engine == "cuda") return slow ? "cuda_interpreted" : "cuda";
+#if defined(CTH_INTERPRETED_CUDA)
+    if (engine == "cuda") return "cuda_interpreted";
+#endif
+    if (engine == "cuda") return "cuda";
     return engine + "_" + isa + "_" + std::to_string(threads) + "t";
   }
   friend void PrintTo(const Room& room, std::ostream* out) {
@@ -59,20 +61,19 @@ inline std::vector<std::string> all_engines() {
 inline std::vector<Room> all_rooms() {
   std::vector<Room> rooms;
 #if defined(CTH_REAL_CUDA)
-  rooms.push_back({"cuda", "", 1, false});
-  rooms.push_back({"reference", cpu::find_loops()->name, 1, false});
+  rooms.push_back({"cuda", "", 1});
+  rooms.push_back({"reference", cpu::find_loops()->name, 1});
 #else
   for (const char* isa : {"baseline", "avx2", "avx512"}) {
     if (cpu::find_loops(isa) == nullptr) continue;
     for (const int threads : {1, 3}) {
-      for (const std::string& engine : all_engines())
-        rooms.push_back({engine, isa, threads, false});
+      for (const std::string& engine : all_engines()) rooms.push_back({engine, isa, threads});
     }
   }
 // Under ThreadSanitizer a thread of the interpreter costs a millisecond, a suite an hour; kernels
 // have small launches of their own there (tests/kernels).
 #if defined(CTH_INTERPRETED_CUDA) && !defined(__SANITIZE_THREAD__)
-  rooms.push_back({"cuda", "", 1, true});
+  rooms.push_back({"cuda", "", 1});
 #endif
 #endif
   return rooms;
