@@ -8,7 +8,13 @@ namespace cuthresh {
 
 /// What a stream of random numbers is for; part of the counter, so that no two purposes share
 /// numbers.
-enum class RandomPurpose : std::uint32_t { kInitialisation = 0, kShuffle = 1, kSplit = 2 };
+enum class RandomPurpose : std::uint32_t {
+  kInitialisation = 0,
+  kShuffle = 1,
+  kSplit = 2,
+  kDropout = 3,
+  kAugmentation = 4
+};
 
 /// Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC
 /// 2011): four 32-bit words from a 64-bit key and a 128-bit counter, no state, so that element i is

@@ -5,10 +5,11 @@
 
 namespace cuthresh {
 
-/// The one switch from the activation of a shape to its functor: f(functor). Forced inline, since
-/// src/cpu compiles its callers once per instruction set (kernels/platform.hpp).
-template <class F>
-inline __attribute__((always_inline)) void with_activation(const DenseShape& shape, F f) {
+/// The one switch from the activation of a shape (anything with `activation` and `leaky_slope`) to
+/// its functor: f(functor). Forced inline, since src/cpu compiles its callers once per instruction
+/// set (kernels/platform.hpp).
+template <class Shape, class F>
+inline __attribute__((always_inline)) void with_activation(const Shape& shape, F f) {
   switch (shape.activation) {
     case Activation::kIdentity:
       return f(IdentityActivation{});

@@ -17,25 +17,10 @@
 #include <utility>
 #include <vector>
 
+#include "backend/image_ops.hpp"
 #include "kernels/math/stop_rule.hpp"
 
 namespace cuthresh {
-
-enum class Activation : std::uint8_t {
-  kIdentity,
-  kRelu,
-  kLeakyRelu,
-  kTanh,
-  kSigmoid,
-  kGelu,
-  kSilu
-};
-
-/// True when the derivative is taken from the pre-activation, which the forward pass must then
-/// keep.
-constexpr bool needs_preactivation(Activation a) {
-  return a == Activation::kGelu || a == Activation::kSilu;
-}
 
 /// y = act(x·Wᵀ + b): x [rows, in], W [out, in], b [out], y [rows, out].
 struct DenseShape {
@@ -96,6 +81,15 @@ struct ProxTensor {
   std::int64_t size = 0;
   std::int32_t group =
       -1;  ///< whose λ it has and whose count it goes into; −1: not penalised, not counted
+  float* v = nullptr;  ///< like w: the momentum, when the plan's step has one; else unused
+};
+
+enum class StepKind : std::uint8_t { kPlain, kMomentum, kNesterov };
+
+/// How every tensor of a plan is stepped, before the threshold (kernels/math/step.hpp).
+struct StepMethod {
+  StepKind kind = StepKind::kPlain;
+  float momentum = 0.0f;  ///< in [0, 1); kPlain: unused
 };
 
 /// What fused steps left behind since the last set_stop.
@@ -143,7 +137,13 @@ enum class Operation : std::uint8_t {
   kSoftmaxCrossEntropy,
   kProxStep,
   kSelect,
-  kKkt
+  kKkt,
+  kMomentum,
+  kConv,
+  kPool,
+  kBatchNorm,
+  kDropout,
+  kImages
 };
 
 class Backend {
@@ -186,16 +186,38 @@ class Backend {
   virtual void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                                   std::uint32_t stream) = 0;
 
+  // Convolutional networks (image_ops.hpp).
+  virtual void conv_forward(const ConvForward& args) = 0;
+  virtual void conv_backward(const ConvBackward& args) = 0;
+  virtual void pool_forward(const PoolForward& args) = 0;
+  virtual void pool_backward(const PoolBackward& args) = 0;
+  virtual void batch_norm_forward(const BatchNormForward& args) = 0;
+  virtual void batch_norm_backward(const BatchNormBackward& args) = 0;
+  virtual void pointwise_forward(const PointwiseForward& args) = 0;
+  virtual void pointwise_backward(const PointwiseBackward& args) = 0;
+  virtual void dropout(const Dropout& args) = 0;
+  /// to[i] += from[i].
+  virtual void add(float* to, const float* from, std::int64_t size) = 0;
+  /// to [rows, columns, lines] = from [rows, lines, columns], each sample transposed: channels-last
+  /// to PyTorch's order before a dense layer, and back.
+  virtual void transpose_samples(float* to, const float* from, std::int64_t rows,
+                                 std::int64_t lines, std::int64_t columns) = 0;
+  virtual void gather_images(const GatherImages& args) = 0;
+
   // The fused step and its companions, over a plan's list.
   virtual std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
-                                              std::int32_t groups) = 0;
+                                              std::int32_t groups,
+                                              const StepMethod& method = {}) = 0;
   virtual void set_lambda(ProxPlan& plan, std::span<const float> lambda) = 0;  ///< one a group, ≥ 0
   virtual void set_learning_rate(ProxPlan& plan, float alpha) = 0;
   /// Sets the rule and clears the status.
   virtual void set_stop(ProxPlan& plan, const StopRule& rule) = 0;
-  /// w ← soft(w − αg, αλ) over the list with counts, in one pass; then the stop rule. Does nothing
-  /// once stopped.
+  /// w ← soft(w − αg, αλ) over the list (αv in place of αg with momentum) with counts, in one
+  /// pass; then the stop rule. Does nothing once stopped.
   virtual void prox_step(ProxPlan& plan) = 0;
+  /// True once the stop rule held or a value was non-finite, as far as is known here by now:
+  /// nothing is waited for and nothing read back, so true may come late.
+  virtual bool known_to_have_stopped(const ProxPlan& plan) = 0;
   /// Valid until the next call with this plan.
   virtual const StepStatus& read_status(ProxPlan& plan) = 0;
   /// nnz of w a group, without a step.

@@ -29,7 +29,7 @@ CpuPlan& as_cpu_plan(ProxPlan& plan) {
 }
 
 std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors,
-                                                std::int32_t groups) {
+                                                std::int32_t groups, const StepMethod& /*method*/) {
   check_list(tensors, groups);
   return std::make_unique<CpuPlan>(tensors, groups);
 }
@@ -85,6 +85,10 @@ void CpuBackend::prox_step(ProxPlan& plan) {
         counts_meet(over_total ? &status.total : status.nnz.data(), p.rule.bands.data(),
                     static_cast<int>(p.rule.bands.size()), p.rule.required);
   }
+}
+
+bool CpuBackend::known_to_have_stopped(const ProxPlan& plan) {
+  return static_cast<const CpuPlan&>(plan).status.stopped;
 }
 
 const StepStatus& CpuBackend::read_status(ProxPlan& plan) {

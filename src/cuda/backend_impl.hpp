@@ -44,12 +44,27 @@ class CudaBackend final : public Backend {
   void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                           std::uint32_t stream) override;
 
-  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
-                                      std::int32_t groups) override;
+  void conv_forward(const ConvForward& args) override;
+  void conv_backward(const ConvBackward& args) override;
+  void pool_forward(const PoolForward& args) override;
+  void pool_backward(const PoolBackward& args) override;
+  void batch_norm_forward(const BatchNormForward& args) override;
+  void batch_norm_backward(const BatchNormBackward& args) override;
+  void pointwise_forward(const PointwiseForward& args) override;
+  void pointwise_backward(const PointwiseBackward& args) override;
+  void dropout(const Dropout& args) override;
+  void add(float* to, const float* from, std::int64_t size) override;
+  void transpose_samples(float* to, const float* from, std::int64_t rows, std::int64_t lines,
+                         std::int64_t columns) override;
+  void gather_images(const GatherImages& args) override;
+
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
+                                      const StepMethod& method) override;
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
   void set_learning_rate(ProxPlan& plan, float alpha) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
+  bool known_to_have_stopped(const ProxPlan& plan) override;
   const StepStatus& read_status(ProxPlan& plan) override;
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override;
   std::vector<MedianResult> read_bracket_medians(

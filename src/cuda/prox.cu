@@ -21,7 +21,8 @@ cudaError_t probe_kernels() {
 }
 
 std::unique_ptr<ProxPlan> CudaBackend::make_plan(std::span<const ProxTensor> tensors,
-                                                 std::int32_t groups) {
+                                                 std::int32_t groups,
+                                                 const StepMethod& /*method*/) {
   check_list(tensors, groups);
   return std::make_unique<CudaPlan>(context_, tensors, groups);
 }
@@ -60,6 +61,10 @@ void CudaBackend::prox_step(ProxPlan& plan) {
   launch(context_, {"prox_step_kernel", p.tile_count(), kThreads},
          prox_step_kernel<float, PlainStep<float>, L1Penalty<float>, kNoExtras, kThreads>, args,
          L1Penalty<float>{});
+}
+
+bool CudaBackend::known_to_have_stopped(const ProxPlan&) {
+  return false;
 }
 
 const StepStatus& CudaBackend::read_status(ProxPlan& plan) {

@@ -57,9 +57,31 @@ class LateBackend final : public Backend {
     room_->initialise_uniform(to, size, bound, seed, stream);
   }
 
-  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
-                                      std::int32_t groups) override {
-    return room_->make_plan(tensors, groups);
+  void conv_forward(const ConvForward& args) override { room_->conv_forward(args); }
+  void conv_backward(const ConvBackward& args) override { room_->conv_backward(args); }
+  void pool_forward(const PoolForward& args) override { room_->pool_forward(args); }
+  void pool_backward(const PoolBackward& args) override { room_->pool_backward(args); }
+  void batch_norm_forward(const BatchNormForward& args) override {
+    room_->batch_norm_forward(args);
+  }
+  void batch_norm_backward(const BatchNormBackward& args) override {
+    room_->batch_norm_backward(args);
+  }
+  void pointwise_forward(const PointwiseForward& args) override { room_->pointwise_forward(args); }
+  void pointwise_backward(const PointwiseBackward& args) override {
+    room_->pointwise_backward(args);
+  }
+  void dropout(const Dropout& args) override { room_->dropout(args); }
+  void add(float* to, const float* from, std::int64_t size) override { room_->add(to, from, size); }
+  void transpose_samples(float* to, const float* from, std::int64_t rows, std::int64_t lines,
+                         std::int64_t columns) override {
+    room_->transpose_samples(to, from, rows, lines, columns);
+  }
+  void gather_images(const GatherImages& args) override { room_->gather_images(args); }
+
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
+                                      const StepMethod& method) override {
+    return room_->make_plan(tensors, groups, method);
   }
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
     room_->set_lambda(plan, lambda);
@@ -71,6 +93,9 @@ class LateBackend final : public Backend {
   void prox_step(ProxPlan& plan) override {
     ++enqueued;
     room_->prox_step(plan);
+  }
+  bool known_to_have_stopped(const ProxPlan& plan) override {
+    return room_->known_to_have_stopped(plan);
   }
   const StepStatus& read_status(ProxPlan& plan) override { return room_->read_status(plan); }
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override {

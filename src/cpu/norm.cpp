@@ -1,0 +1,16 @@
+#include "cpu/backend_impl.hpp"
+#include "cuthresh/error.hpp"
+
+namespace cuthresh::cpu {
+namespace {
+[[noreturn]] void norm_missing() {
+  throw InternalError({"norm", "not in this room yet", "", ""});
+}
+}  // namespace
+void CpuBackend::batch_norm_forward(const BatchNormForward&) {
+  norm_missing();
+}
+void CpuBackend::batch_norm_backward(const BatchNormBackward&) {
+  norm_missing();
+}
+}  // namespace cuthresh::cpu
