@@ -23,11 +23,14 @@ struct DataConfig {
 
 /// [model]: the network.
 struct ModelConfig {
-  std::string kind = "mlp";
-  std::vector<std::int64_t> widths;  ///< inputs, hidden widths, outputs; at least two, each ≥ 1
-  std::string activation = "relu";  ///< identity | relu | leaky-relu | tanh | sigmoid | gelu | silu
-  double leaky_slope = 0.01;        ///< slope of leaky-relu below zero, in [0, 1)
-  std::string init = "pytorch";     ///< pytorch | he | glorot
+  std::string kind = "mlp";          ///< mlp | layers | cnn-paper | lenet5 | resnet20
+  std::vector<std::int64_t> widths;  ///< "mlp": inputs, hidden widths, outputs; two or more, ≥ 1
+  std::vector<std::string> layers;   ///< "layers": a line a layer, "conv 32 3x3 pad 1 relu"
+  std::int64_t classes = 0;          ///< outputs of the models known by name; 0: as many as labels
+  std::string activation = "relu";   ///< identity | relu | leaky-relu | tanh | sigmoid | gelu |
+                                     ///< silu; "layers" name theirs
+  double leaky_slope = 0.01;         ///< slope of leaky-relu below zero, in [0, 1)
+  std::string init = "pytorch";      ///< pytorch | he | glorot
 };
 
 /// [train]: one training (Algorithm 3).
@@ -49,7 +52,8 @@ struct SparsityConfig {
   double tolerance = 0.001;          ///< ρ in [0, 1): met when |nnz − target| ≤ ρ·target
   std::int64_t layers_required = 0;  ///< Algorithm 2: layers that must meet theirs; 0: all
   std::vector<std::string> penalise = {
-      "*.weight"};  ///< name patterns (* and ?) of penalised parameters
+      "*.weight"};  ///< name patterns (* and ?) of penalised parameters; those of batch
+                    ///< normalisation only by a pattern that begins with "bn"
 };
 
 /// [search]: how λ is found (Algorithms 1 and 2).

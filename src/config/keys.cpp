@@ -79,15 +79,22 @@ std::vector<Key> build() {
           "draw the rows of the split by run.seed"),
 
       choice(
-          "model", "kind", [](C& c) -> Field { return &c.model.kind; }, {"mlp"},
-          "fully connected layers fc1, fc2, ..."),
+          "model", "kind", [](C& c) -> Field { return &c.model.kind; },
+          {"mlp", "layers", "cnn-paper", "lenet5", "resnet20"},
+          "fully connected, a list of layers, or a model by name"),
       whole(
           "model", "widths", [](C& c) -> Field { return &c.model.widths; }, {1, 2'147'483'647},
-          "inputs, hidden widths, outputs"),
+          "mlp: inputs, hidden widths, outputs"),
+      plain(
+          "model", "layers", [](C& c) -> Field { return &c.model.layers; },
+          "layers: a line a layer, such as \"conv 32 3x3 pad 1 relu\""),
+      whole(
+          "model", "classes", [](C& c) -> Field { return &c.model.classes; }, {0, 2'147'483'647},
+          "outputs of a model by name; 0: as many as there are labels"),
       choice(
           "model", "activation", [](C& c) -> Field { return &c.model.activation; },
           {"identity", "relu", "leaky-relu", "tanh", "sigmoid", "gelu", "silu"},
-          "after every layer but the last"),
+          "mlp and models by name: after every layer but the last"),
       real(
           "model", "leaky_slope", [](C& c) -> Field { return &c.model.leaky_slope; },
           {0.0, 1.0, false, true}, "slope of leaky-relu below zero"),

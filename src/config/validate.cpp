@@ -134,7 +134,7 @@ std::string width_role(std::size_t entry) {
   return entry == 0 ? "the inputs of layer fc1" : fmt::format("the outputs of layer fc{}", entry);
 }
 
-void check_model(const FitConfig& config, const Origins& origins) {
+void check_widths(const FitConfig& config, const Origins& origins) {
   const auto& widths = config.model.widths;
   const std::string path = "model.widths";
   const WholeRange range = find_key("model", "widths")->whole;
@@ -164,6 +164,35 @@ void check_model(const FitConfig& config, const Origins& origins) {
          std::to_string(widths.back()),
          "set the last width to the number of classes, or train.loss to mse");
   }
+}
+
+/// Which keys of [model] belong to which kind. What the lines of `layers` say is checked where the
+/// network is built: only there are the shapes known.
+void check_model(const FitConfig& config, const Origins& origins) {
+  const ModelConfig& m = config.model;
+  const bool mlp = m.kind == "mlp";
+  const bool layers = m.kind == "layers";
+  if (!mlp && !m.widths.empty()) {
+    fail(origins, "model.widths", "belongs to model.kind = \"mlp\"", fmt::format("{}", m.widths),
+         "remove it, or the kind");
+  }
+  if (!layers && !m.layers.empty()) {
+    fail(origins, "model.layers", "belongs to model.kind = \"layers\"",
+         fmt::format("{} lines", m.layers.size()), "remove them, or set kind = \"layers\"");
+  }
+  if ((mlp || layers) && m.classes != 0) {
+    fail(origins, "model.classes", "belongs to models by name, such as cnn-paper",
+         std::to_string(m.classes), "remove it: the last layer says how many outputs there are");
+  }
+  if (m.classes == 1) {
+    fail(origins, "model.classes", "must be at least 2, or 0 for as many as there are labels", "1",
+         "set the number of classes");
+  }
+  if (layers && m.layers.empty()) {
+    fail(origins, "model.layers", "must name at least one layer", "[]",
+         "write for instance layers = [\"conv 8 3x3 relu\", \"maxpool 2\", \"dense 10\"]");
+  }
+  if (mlp) check_widths(config, origins);
 }
 
 void check_targets(const FitConfig& config, const Origins& origins) {

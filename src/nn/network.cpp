@@ -1,76 +1,230 @@
 #include "nn/network.hpp"
 
-#include <algorithm>
 #include <string>
 
 #include "cuthresh/error.hpp"
 
 namespace cuthresh::nn {
 
-std::vector<Parameter> Network::describe(const MlpSpec& spec) {
-  std::vector<Parameter> list;
-  for (std::size_t i = 1; i < spec.widths.size(); ++i) {
-    const std::int64_t in = spec.widths[i - 1];
-    const std::int64_t out = spec.widths[i];
-    const std::string layer = "fc" + std::to_string(i);
-    list.push_back({layer + ".weight", layer, {out, in}, out * in, in, out, false, 0});
-    list.push_back({layer + ".bias", layer, {out}, out, in, out, true, 0});
+Network::Network(Backend& backend, const NetworkSpec& spec, std::int64_t max_rows)
+    : backend_(backend),
+      graph_(build_graph(spec)),
+      leaky_slope_(spec.leaky_slope),
+      max_rows_(max_rows),
+      parameters_(backend, graph_.parameters),
+      producer_(graph_.tensors.size(), Node::kNone),
+      gradients_(plan_gradients(graph_)) {
+  for (std::size_t n = 0; n < graph_.nodes.size(); ++n) {
+    const Node& node = graph_.nodes[n];
+    const std::int64_t size = max_rows * shape(node.out).elements();
+    Kept kept;
+    kept.y = Array<float>(backend, size);
+    if (needs_preactivation(node.activation)) kept.z = Array<float>(backend, size);
+    if (node.kind == NodeKind::kPool && node.pool == PoolKind::kMax) {
+      kept.winner = Array<std::uint8_t>(backend, size);
+    }
+    if (node.kind == NodeKind::kBatchNorm) {
+      kept.mean = Array<float>(backend, shape(node.out).channels);
+      kept.inverse_std = Array<float>(backend, shape(node.out).channels);
+    }
+    producer_[node.out] = n;
+    kept_.push_back(std::move(kept));
   }
-  return list;
+  for (const std::int64_t elements : gradients_.buffers) {
+    buffers_.emplace_back(backend, max_rows * elements);
+  }
 }
 
-Network::Network(Backend& backend, const MlpSpec& spec, std::int64_t max_rows)
-    : backend_(backend), max_rows_(max_rows), parameters_(backend, describe(spec)) {
-  std::int64_t widest = 0;
-  for (std::size_t i = 1; i < spec.widths.size(); ++i) {
-    Dense layer;
-    const bool last = i + 1 == spec.widths.size();
-    layer.shape = {0, spec.widths[i - 1], spec.widths[i],
-                   last ? Activation::kIdentity : spec.activation, spec.leaky_slope};
-    layer.weight = 2 * (i - 1);
-    layer.bias = layer.weight + 1;
-    layer.y = Array<float>(backend, max_rows * layer.shape.out);
-    if (needs_preactivation(layer.shape.activation))
-      layer.z = Array<float>(backend, max_rows * layer.shape.out);
-    widest = std::max(widest, layer.shape.out);
-    layers_.push_back(std::move(layer));
-  }
-  for (Array<float>& g : gradient_) g = Array<float>(backend, max_rows * widest);
+DenseShape Network::dense_shape(const Node& node, std::int64_t rows) const {
+  return {rows, shape(node.in).elements(), shape(node.out).elements(), node.activation,
+          leaky_slope_};
 }
 
-const float* Network::forward(const float* x, std::int64_t rows) {
+ConvShape Network::conv_shape(const Node& node, std::int64_t rows) const {
+  return {rows,        shape(node.in),  shape(node.out).channels,
+          node.window, node.activation, leaky_slope_};
+}
+
+PoolShape Network::pool_shape(const Node& node, std::int64_t rows) const {
+  return {rows, shape(node.in), node.window, node.pool};
+}
+
+BatchNormShape Network::norm_shape(const Node& node, std::int64_t rows) const {
+  BatchNormShape norm;
+  norm.rows = rows * shape(node.out).positions();
+  norm.channels = shape(node.out).channels;
+  norm.activation = node.activation;
+  norm.leaky_slope = leaky_slope_;
+  return norm;
+}
+
+const float* Network::forward(const float* x, std::int64_t rows, const ForwardOptions& options) {
   if (rows > max_rows_) {
     throw InternalError({"network",
                          "more rows than room was made for, " + std::to_string(max_rows_),
                          std::to_string(rows), "pass at most max_rows"});
   }
-  for (Dense& layer : layers_) {
-    layer.shape.rows = rows;
-    backend_.dense_forward({.shape = layer.shape,
-                            .x = x,
-                            .w = parameters_.value(layer.weight),
-                            .b = parameters_.value(layer.bias),
-                            .z = layer.z.data(),
-                            .y = layer.y.data()});
-    x = layer.y.data();
+  options_ = options;
+  for (std::size_t n = 0; n < graph_.nodes.size(); ++n) run(n, x, rows);
+  return kept_.back().y.data();
+}
+
+void Network::run(std::size_t n, const float* x, std::int64_t rows) {
+  const Node& node = graph_.nodes[n];
+  Kept& kept = kept_[n];
+  const float* in = value(node.in, x);
+  const std::int64_t size = rows * shape(node.out).elements();
+  switch (node.kind) {
+    case NodeKind::kConv:
+      return backend_.conv_forward({.shape = conv_shape(node, rows),
+                                    .x = in,
+                                    .w = parameter(node.weight),
+                                    .b = parameter(node.bias),
+                                    .z = kept.z.data(),
+                                    .y = kept.y.data()});
+    case NodeKind::kDense:
+      return backend_.dense_forward({.shape = dense_shape(node, rows),
+                                     .x = in,
+                                     .w = parameter(node.weight),
+                                     .b = parameter(node.bias),
+                                     .z = kept.z.data(),
+                                     .y = kept.y.data()});
+    case NodeKind::kPool:
+      return backend_.pool_forward({.shape = pool_shape(node, rows),
+                                    .x = in,
+                                    .y = kept.y.data(),
+                                    .winner = kept.winner.data()});
+    case NodeKind::kBatchNorm: {
+      BatchNormForward args;
+      args.shape = norm_shape(node, rows);
+      args.pass = options_.pass;
+      args.x = in;
+      args.gamma = parameter(node.weight);
+      args.beta = parameter(node.bias);
+      args.running_mean = parameter(node.running_mean);
+      args.running_var = parameter(node.running_var);
+      args.mean = kept.mean.data();
+      args.inverse_std = kept.inverse_std.data();
+      args.z = kept.z.data();
+      args.y = kept.y.data();
+      args.plan = options_.plan;
+      return backend_.batch_norm_forward(args);
+    }
+    case NodeKind::kDropout:
+      return backend_.dropout({.size = size,
+                               .rate = options_.pass == Pass::kTrain ? node.rate : 0.0f,
+                               .seed = options_.seed,
+                               .stream = static_cast<std::uint32_t>(n),
+                               .step = options_.step,
+                               .from = in,
+                               .to = kept.y.data()});
+    case NodeKind::kPointwise:
+      return backend_.pointwise_forward(
+          {.size = size,
+           .activation = node.activation,
+           .leaky_slope = leaky_slope_,
+           .a = in,
+           .b = node.other == Node::kNone ? nullptr : value(node.other, x),
+           .z = kept.z.data(),
+           .y = kept.y.data()});
+    case NodeKind::kFlatten:
+      return backend_.transpose_samples(kept.y.data(), in, rows, shape(node.in).positions(),
+                                        shape(node.in).channels);
   }
-  return x;
+}
+
+void Network::copy_gradient(int to, int from, std::int64_t elements) {
+  backend_.copy(buffer(to), buffer(from), static_cast<std::size_t>(elements) * sizeof(float));
 }
 
 void Network::backward(const float* x, std::int64_t rows, bool accumulate) {
-  for (std::size_t i = layers_.size(); i-- > 0;) {
-    Dense& layer = layers_[i];
-    layer.shape.rows = rows;
-    backend_.dense_backward({.shape = layer.shape,
-                             .x = i == 0 ? x : layers_[i - 1].y.data(),
-                             .w = parameters_.value(layer.weight),
-                             .y = layer.y.data(),
-                             .z = layer.z.data(),
-                             .dy = gradient_[(i + 1) % 2].data(),
-                             .dw = parameters_.gradient(layer.weight),
-                             .db = parameters_.gradient(layer.bias),
-                             .dx = i == 0 ? nullptr : gradient_[i % 2].data(),
-                             .accumulate = accumulate});
+  for (std::size_t n = graph_.nodes.size(); n-- > 0;) {
+    const Node& node = graph_.nodes[n];
+    const GradientStep& step = gradients_.steps[n];
+    if (step.own_from != GradientStep::kNone) {
+      copy_gradient(step.dy, step.own_from, rows * shape(node.out).elements());
+    }
+    run_back(n, x, rows, accumulate);
+    // A node's input, and an operand of a sum, have the same number of elements in every use.
+    const std::int64_t elements = rows * shape(node.in).elements();
+    for (const GradientStep::Sum& sum : step.sums) {
+      if (sum.own_from != GradientStep::kNone) copy_gradient(sum.into, sum.own_from, elements);
+      backend_.add(buffer(sum.into), buffer(sum.add), elements);
+    }
+  }
+}
+
+void Network::run_back(std::size_t n, const float* x, std::int64_t rows, bool accumulate) {
+  const Node& node = graph_.nodes[n];
+  Kept& kept = kept_[n];
+  const float* in = value(node.in, x);
+  float* dy = buffer(gradients_.steps[n].dy);
+  float* dx = buffer(gradients_.steps[n].dx);
+  const std::int64_t size = rows * shape(node.out).elements();
+  switch (node.kind) {
+    case NodeKind::kConv:
+      return backend_.conv_backward({.shape = conv_shape(node, rows),
+                                     .x = in,
+                                     .w = parameter(node.weight),
+                                     .y = kept.y.data(),
+                                     .z = kept.z.data(),
+                                     .dy = dy,
+                                     .dw = gradient(node.weight),
+                                     .db = gradient(node.bias),
+                                     .dx = dx,
+                                     .accumulate = accumulate});
+    case NodeKind::kDense:
+      return backend_.dense_backward({.shape = dense_shape(node, rows),
+                                      .x = in,
+                                      .w = parameter(node.weight),
+                                      .y = kept.y.data(),
+                                      .z = kept.z.data(),
+                                      .dy = dy,
+                                      .dw = gradient(node.weight),
+                                      .db = gradient(node.bias),
+                                      .dx = dx,
+                                      .accumulate = accumulate});
+    case NodeKind::kPool:
+      if (dx == nullptr) return;
+      return backend_.pool_backward(
+          {.shape = pool_shape(node, rows), .dy = dy, .winner = kept.winner.data(), .dx = dx});
+    case NodeKind::kBatchNorm: {
+      BatchNormBackward args;
+      args.shape = norm_shape(node, rows);
+      args.x = in;
+      args.gamma = parameter(node.weight);
+      args.mean = kept.mean.data();
+      args.inverse_std = kept.inverse_std.data();
+      args.y = kept.y.data();
+      args.z = kept.z.data();
+      args.dy = dy;
+      args.dgamma = gradient(node.weight);
+      args.dbeta = gradient(node.bias);
+      args.dx = dx;
+      args.accumulate = accumulate;
+      return backend_.batch_norm_backward(args);
+    }
+    case NodeKind::kDropout:
+      if (dx == nullptr) return;
+      return backend_.dropout({.size = size,
+                               .rate = options_.pass == Pass::kTrain ? node.rate : 0.0f,
+                               .seed = options_.seed,
+                               .stream = static_cast<std::uint32_t>(n),
+                               .step = options_.step,
+                               .from = dy,
+                               .to = dx});
+    case NodeKind::kPointwise:
+      if (node.activation == Activation::kIdentity) return;  // dy is the operands' gradient already
+      return backend_.pointwise_backward({.size = size,
+                                          .activation = node.activation,
+                                          .leaky_slope = leaky_slope_,
+                                          .y = kept.y.data(),
+                                          .z = kept.z.data(),
+                                          .dy = dy});
+    case NodeKind::kFlatten:
+      if (dx == nullptr) return;
+      return backend_.transpose_samples(dx, dy, rows, shape(node.in).channels,
+                                        shape(node.in).positions());
   }
 }
 

@@ -5,54 +5,80 @@
 
 #include "backend/backend.hpp"
 #include "core/array.hpp"
+#include "nn/gradient_plan.hpp"
+#include "nn/graph.hpp"
 #include "nn/parameters.hpp"
 
 namespace cuthresh::nn {
 
-/// A fully connected network: widths [inputs, hidden…, outputs], layers fc1, fc2, …; the activation
-/// after every layer but the last, which is linear.
-struct MlpSpec {
-  std::vector<std::int64_t> widths;
-  Activation activation = Activation::kRelu;
-  float leaky_slope = 0.01f;
+/// What a forward pass is for. `step` and `seed` choose the dropout masks; `plan`: the running
+/// statistics of batch normalisation stay as they are once it has stopped.
+struct ForwardOptions {
+  Pass pass = Pass::kGradient;
+  std::uint64_t seed = 0;
+  std::uint32_t step = 0;
+  const ProxPlan* plan = nullptr;
 };
 
-/// A feed-forward network with its parameters and the activations of up to `max_rows` samples.
-/// Nothing is allocated by forward or backward.
+/// A network with its parameters and the activations of up to `max_rows` samples. Nothing is
+/// allocated by forward or backward.
 class Network {
  public:
-  Network(Backend& backend, const MlpSpec& spec, std::int64_t max_rows);
+  Network(Backend& backend, const NetworkSpec& spec, std::int64_t max_rows);
 
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
-  std::int64_t inputs() const { return layers_.front().shape.in; }
-  std::int64_t outputs() const { return layers_.back().shape.out; }
+  const Graph& graph() const { return graph_; }
+  std::int64_t inputs() const { return graph_.tensors.front().elements(); }
+  std::int64_t outputs() const { return graph_.output().elements(); }
   std::int64_t max_rows() const { return max_rows_; }
 
-  /// x [rows, inputs] → [rows, outputs], which stays until the next forward. rows ≤ max_rows.
-  const float* forward(const float* x, std::int64_t rows);
+  /// x [rows, inputs], images channels-last → [rows, outputs], which stays until the next forward.
+  /// rows ≤ max_rows.
+  const float* forward(const float* x, std::int64_t rows, const ForwardOptions& options = {});
   /// Where the gradient of the loss with respect to the output goes before backward: [rows,
   /// outputs].
-  float* output_gradient() { return gradient_[layers_.size() % 2].data(); }
-  /// After forward(x, rows): gradients of all parameters, set or added to.
+  float* output_gradient() { return buffer(gradients_.output); }
+  /// After forward(x, rows) that was not for Pass::kEvaluate: gradients of all parameters, set or
+  /// added to.
   void backward(const float* x, std::int64_t rows, bool accumulate);
 
  private:
-  struct Dense {
-    DenseShape shape;
-    std::size_t weight = 0;  // index in parameters
-    std::size_t bias = 0;
-    Array<float> z;  // empty unless the activation needs it
+  /// What a node keeps from the forward pass.
+  struct Kept {
     Array<float> y;
+    Array<float> z;                  // when the activation needs it
+    Array<std::uint8_t> winner;      // max pools
+    Array<float> mean, inverse_std;  // batch normalisation
   };
 
-  static std::vector<Parameter> describe(const MlpSpec& spec);
+  void run(std::size_t node, const float* x, std::int64_t rows);
+  void run_back(std::size_t node, const float* x, std::int64_t rows, bool accumulate);
+  DenseShape dense_shape(const Node& node, std::int64_t rows) const;
+  ConvShape conv_shape(const Node& node, std::int64_t rows) const;
+  PoolShape pool_shape(const Node& node, std::int64_t rows) const;
+  BatchNormShape norm_shape(const Node& node, std::int64_t rows) const;
+  const ImageShape& shape(std::size_t tensor) const { return graph_.tensors[tensor]; }
+  const float* value(std::size_t tensor, const float* x) const {
+    return tensor == 0 ? x : kept_[producer_[tensor]].y.data();
+  }
+  float* parameter(std::size_t i) { return i == Node::kNone ? nullptr : parameters_.value(i); }
+  float* gradient(std::size_t i) { return i == Node::kNone ? nullptr : parameters_.gradient(i); }
+  float* buffer(int i) {
+    return i == GradientStep::kNone ? nullptr : buffers_[static_cast<std::size_t>(i)].data();
+  }
+  void copy_gradient(int to, int from, std::int64_t elements);
 
   Backend& backend_;
+  Graph graph_;
+  float leaky_slope_;
   std::int64_t max_rows_;
   Parameters parameters_;
-  std::vector<Dense> layers_;
-  Array<float> gradient_[2];  // of layer i's output in gradient_[(i + 1) % 2]
+  std::vector<Kept> kept_;             // a node
+  std::vector<std::size_t> producer_;  // a tensor: its node
+  GradientPlan gradients_;
+  std::vector<Array<float>> buffers_;
+  ForwardOptions options_;  // of the latest forward
 };
 
 }  // namespace cuthresh::nn

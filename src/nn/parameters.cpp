@@ -23,9 +23,9 @@ float bound_of(const Parameter& p, Initialisation scheme) {
     case Initialisation::kPytorch:
       return static_cast<float>(1.0 / std::sqrt(fan_in));
     case Initialisation::kHe:
-      return p.is_bias ? 0.0f : static_cast<float>(std::sqrt(6.0 / fan_in));
+      return p.role == Role::kBias ? 0.0f : static_cast<float>(std::sqrt(6.0 / fan_in));
     case Initialisation::kGlorot:
-      return p.is_bias ? 0.0f : static_cast<float>(std::sqrt(6.0 / (fan_in + fan_out)));
+      return p.role == Role::kBias ? 0.0f : static_cast<float>(std::sqrt(6.0 / (fan_in + fan_out)));
   }
   return 0.0f;
 }
@@ -43,12 +43,16 @@ Parameters::Parameters(Backend& backend, std::vector<Parameter> list)
 
 void Parameters::initialise(Initialisation scheme, std::uint64_t seed) {
   for (std::size_t i = 0; i < list_.size(); ++i) {
-    const float bound = bound_of(list_[i], scheme);
-    if (bound == 0.0f) {
-      backend_.zero(initial(i), static_cast<std::size_t>(list_[i].numel) * sizeof(float));
+    const Parameter& p = list_[i];
+    const bool drawn = p.role == Role::kWeight || p.role == Role::kBias;
+    const float bound = drawn ? bound_of(p, scheme) : 0.0f;
+    if (p.role == Role::kNormScale || p.role == Role::kRunningVariance) {
+      const std::vector<float> ones(static_cast<std::size_t>(p.numel), 1.0f);
+      backend_.upload(initial(i), ones.data(), ones.size() * sizeof(float));
+    } else if (bound == 0.0f) {
+      backend_.zero(initial(i), static_cast<std::size_t>(p.numel) * sizeof(float));
     } else {
-      backend_.initialise_uniform(initial(i), list_[i].numel, bound, seed,
-                                  static_cast<std::uint32_t>(i));
+      backend_.initialise_uniform(initial(i), p.numel, bound, seed, static_cast<std::uint32_t>(i));
     }
   }
   restore_initial();

@@ -15,6 +15,15 @@ enum class Initialisation : std::uint8_t {
   kGlorot    ///< weights √(6/(fan_in + fan_out)), biases 0
 };
 
+enum class Role : std::uint8_t {
+  kWeight,
+  kBias,
+  kNormScale,
+  kNormShift,
+  kRunningMean,     ///< not trained: moved by batch normalisation
+  kRunningVariance  ///< likewise
+};
+
 struct Parameter {
   std::string name;                 ///< "fc1.weight"
   std::string layer;                ///< "fc1"
@@ -22,13 +31,15 @@ struct Parameter {
   std::int64_t numel = 0;
   std::int64_t fan_in = 1;
   std::int64_t fan_out = 1;
-  bool is_bias = false;
+  Role role = Role::kWeight;
   std::int64_t offset = 0;  ///< elements from the start of the arena, a multiple of 16
+
+  bool trained() const { return role != Role::kRunningMean && role != Role::kRunningVariance; }
 };
 
-/// All parameters of a network in one device allocation, their gradients in a second of the same
-/// layout, the initial values in a third, the best found in a fourth: restoring either is one
-/// device copy.
+/// All parameters of a network, running statistics among them, in one device allocation, their
+/// gradients in a second of the same layout, the initial values in a third, the best found in a
+/// fourth: restoring either is one device copy.
 class Parameters {
  public:
   /// Assigns offsets; allocates.
@@ -39,8 +50,8 @@ class Parameters {
   float* gradient(std::size_t i) { return gradients_.data() + list_[i].offset; }
   float* initial(std::size_t i) { return initial_.data() + list_[i].offset; }
 
-  /// Initial values from the seed: element e of parameter i is word e%4 of Philox block e/4, stream
-  /// i.
+  /// Initial values: of weights and biases from the seed, element e of parameter i is word e%4 of
+  /// Philox block e/4, stream i; scales and variances 1, shifts and means 0.
   void initialise(Initialisation scheme, std::uint64_t seed);
 
   void restore_initial() { values_.copy_from(initial_); }

@@ -51,7 +51,7 @@ class Fit {
         data_(load_data(config.data, config.run.seed)),
         chosen_(choose_backend(data_, config)),
         backend_(*chosen_.backend),
-        network_(backend_, model_spec(config.model),
+        network_(backend_, model_spec(config, data_),
                  Trainer::rows_needed(data_.train.rows, config.train.batch)),
         task_(make_task(config, network_.parameters().list())),
         folder_(prepare_folder()),

@@ -12,6 +12,7 @@
 #include "cuthresh/error.hpp"
 #include "cuthresh/model_file.hpp"
 #include "nn/activation_names.hpp"
+#include "nn/presets.hpp"
 
 namespace cuthresh::train {
 namespace {
@@ -36,6 +37,12 @@ void check_target(const std::string& key, std::int64_t target, std::int64_t nume
         {key, "target above the " + std::to_string(numel) + " penalised weights of " + of,
          std::to_string(target), "choose a target from 0 to " + std::to_string(numel)});
   }
+}
+
+/// Scale and shift of a normalisation are no weights: only a pattern that says so takes them in.
+bool penalises(const std::string& pattern, const nn::Parameter& p) {
+  const bool norm = p.role == nn::Role::kNormScale || p.role == nn::Role::kNormShift;
+  return nn::matches_pattern(p.name, pattern) && (!norm || pattern.starts_with("bn"));
 }
 
 void check_part(const Dataset& data, const FitConfig& config, const std::string& part) {
@@ -72,6 +79,18 @@ void check_part(const Dataset& data, const FitConfig& config, const std::string&
            std::to_string(label), "renumber the classes, widen the last layer, or use loss mse"});
     }
   }
+}
+
+ImageShape input_shape(const Dataset& data) {
+  return {1, 1, data.features};
+}
+
+/// Classes, by the largest label, or columns to learn.
+std::int64_t outputs_wanted(const Dataset& data, const FitConfig& config) {
+  if (config.train.loss == "mse") return data.outputs;
+  float largest = 1.0f;
+  for (const float label : data.targets) largest = std::max(largest, label);
+  return static_cast<std::int64_t>(largest) + 1;
 }
 
 Dataset read_file(const DataConfig& config, const std::string& path, std::int64_t features) {
@@ -143,13 +162,31 @@ void check_operations(const Backend& backend, const FitConfig& config) {
   }
 }
 
-nn::MlpSpec model_spec(const ModelConfig& config) {
-  const auto activation = nn::activation_from_name(config.activation);
+nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data) {
+  const ModelConfig& m = config.model;
+  const auto activation = nn::activation_from_name(m.activation);
   if (!activation) {
-    throw InputError({"model.activation", "unknown activation", config.activation,
+    throw InputError({"model.activation", "unknown activation", m.activation,
                       "use identity, relu, leaky-relu, tanh, sigmoid, gelu or silu"});
   }
-  return {config.widths, *activation, static_cast<float>(config.leaky_slope)};
+  const auto slope = static_cast<float>(m.leaky_slope);
+  nn::NetworkSpec spec;
+  if (m.kind == "mlp") {
+    spec = nn::MlpSpec{m.widths, *activation, slope};
+  } else if (m.kind == "layers") {
+    spec.layers = nn::parse_layers(m.layers);
+  } else {
+    const std::int64_t outputs = m.classes > 0 ? m.classes : outputs_wanted(data.train, config);
+    const auto lines = nn::preset_layers(m.kind, m.activation, outputs);
+    if (!lines) {
+      throw InputError({"model.kind", "unknown model", m.kind,
+                        "use mlp, layers, cnn-paper, lenet5 or resnet20"});
+    }
+    spec.layers = nn::parse_layers(*lines);
+  }
+  spec.leaky_slope = slope;
+  spec.input = input_shape(data.train);
+  return spec;
 }
 
 nn::Initialisation initialisation(const ModelConfig& config) {
@@ -165,10 +202,12 @@ Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parame
   Task task;
   const SparsityConfig& sparsity = config.sparsity;
   std::vector<std::string> names;
-  for (const nn::Parameter& p : parameters) names.push_back(p.name);
+  for (const nn::Parameter& p : parameters) {
+    if (p.trained()) names.push_back(p.name);
+  }
   for (const std::string& pattern : sparsity.penalise) {
-    if (std::none_of(names.begin(), names.end(),
-                     [&](const auto& n) { return nn::matches_pattern(n, pattern); })) {
+    if (std::none_of(parameters.begin(), parameters.end(),
+                     [&](const auto& p) { return p.trained() && penalises(pattern, p); })) {
       throw InputError({"sparsity.penalise", "no parameter has such a name", pattern,
                         "use a pattern that fits one of " + join(names)});
     }
@@ -177,12 +216,12 @@ Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parame
   task.groups.assign(parameters.size(), -1);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const nn::Parameter& p = parameters[i];
-    if (std::none_of(sparsity.penalise.begin(), sparsity.penalise.end(),
-                     [&](const auto& pattern) { return nn::matches_pattern(p.name, pattern); })) {
+    if (!p.trained() || std::none_of(sparsity.penalise.begin(), sparsity.penalise.end(),
+                                     [&](const auto& pattern) { return penalises(pattern, p); })) {
       continue;
     }
     task.groups[i] = static_cast<std::int32_t>(task.layers.size());
-    task.layers.push_back({i, p.is_bias ? p.name : p.layer, p.numel, -1});
+    task.layers.push_back({i, p.role == nn::Role::kWeight ? p.layer : p.name, p.numel, -1});
     numel += p.numel;
   }
   if (task.layers.empty()) {

@@ -48,7 +48,8 @@ void check_data(const DataSplit& data, const FitConfig& config);
 /// needs.
 void check_operations(const Backend& backend, const FitConfig& config);
 
-nn::MlpSpec model_spec(const ModelConfig& config);
+/// The network for these data. Throws InputError when its description has a fault.
+nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data);
 nn::Initialisation initialisation(const ModelConfig& config);
 LossKind loss_kind(const TrainConfig& config);
 

@@ -23,6 +23,7 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
+    if (!parameters.list()[i].trained()) continue;
     tensors.push_back(
         {parameters.value(i), parameters.gradient(i), parameters.list()[i].numel, groups[i]});
     count = std::max(count, groups[i] + 1);

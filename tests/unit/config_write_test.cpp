@@ -46,7 +46,18 @@ FitConfig random_config(std::mt19937_64& rng) {
   else
     c.data.train_fraction = real();
   c.data.shuffle = below(2) == 0;
-  for (std::int64_t i = below(4); i >= -1; --i) c.model.widths.push_back(below(500) + 1);
+  switch (below(3)) {
+    case 0:
+      for (std::int64_t i = below(4); i >= -1; --i) c.model.widths.push_back(below(500) + 1);
+      break;
+    case 1:
+      c.model.kind = "layers";
+      for (std::int64_t i = below(4); i >= 0; --i) c.model.layers.push_back(text());
+      break;
+    default:
+      c.model.kind = "resnet20";
+      c.model.classes = below(2) * 7;
+  }
   c.model.activation = "silu";
   c.model.leaky_slope = real();
   c.train.learning_rate = real() * 1000;
