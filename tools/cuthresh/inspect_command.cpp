@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "app.hpp"
+#include "cuthresh/error.hpp"
 #include "terminal.hpp"
 
 namespace cuthresh::command {
@@ -27,11 +28,20 @@ void add_row(Table& table, std::string name, std::string shape, std::int64_t num
 
 const CLI::App* add_inspect(CLI::App& app, InspectArguments& arguments) {
   CLI::App* inspect =
-      app.add_subcommand("inspect", "Show the tensors of a model file and how sparse they are");
-  inspect->add_option("MODEL", arguments.model, "A safetensors file")
+      app.add_subcommand("inspect",
+                         "Show the tensors of a model file and how sparse they are, or the layers "
+                         "that a configuration describes");
+  inspect->add_option("MODEL", arguments.model, "A safetensors file, or a configuration (.toml)")
       ->type_name("FILE")
       ->required();
-  inspect->footer("Example:\n  cuthresh inspect runs/mackey_glass_single/model.safetensors");
+  inspect
+      ->add_option("--set", arguments.overrides,
+                   "With a configuration: replace a value, as in cuthresh fit; may be repeated")
+      ->type_name("SECTION.KEY=VALUE")
+      ->allow_extra_args(false);
+  inspect->footer(
+      "Examples:\n  cuthresh inspect runs/mackey_glass_single/model.safetensors\n"
+      "  cuthresh inspect examples/fashion_mnist_single.toml");
   return inspect;
 }
 
@@ -63,7 +73,31 @@ std::string inspection(const ModelFile& model, const Style& style) {
   return table.text() + (warnings.empty() ? "" : "\n" + warnings);
 }
 
+std::string layer_table(const std::vector<LayerRow>& rows) {
+  using Align = Table::Align;
+  Table table({Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight, Align::kRight});
+  table.row({"name", "layer", "output", "parameters", "penalised"});
+  std::int64_t parameters = 0;
+  std::int64_t penalised = 0;
+  for (const LayerRow& row : rows) {
+    table.row({row.name, printable(row.layer), fmt::format("[{}]", fmt::join(row.output, ", ")),
+               grouped(row.parameters), grouped(row.penalised)});
+    parameters += row.parameters;
+    penalised += row.penalised;
+  }
+  table.row({"total", "", "", grouped(parameters), grouped(penalised)});
+  return table.text();
+}
+
 int run_inspect(const InspectArguments& arguments) {
+  if (arguments.model.ends_with(".toml")) {
+    print(layer_table(describe_model(load_config(arguments.model, arguments.overrides))));
+    return kReached;
+  }
+  if (!arguments.overrides.empty()) {
+    throw InputError({"--set", "changes a configuration, and this is a model file", arguments.model,
+                      "leave it out, or inspect a .toml file"});
+  }
   print(inspection(read_safetensors(arguments.model), detect_style()));
   return kReached;
 }

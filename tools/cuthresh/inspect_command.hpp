@@ -2,7 +2,9 @@
 
 #include <CLI/App.hpp>
 #include <string>
+#include <vector>
 
+#include "cuthresh/describe.hpp"
 #include "cuthresh/model_file.hpp"
 #include "format.hpp"
 
@@ -10,6 +12,7 @@ namespace cuthresh::command {
 
 struct InspectArguments {
   std::string model;
+  std::vector<std::string> overrides;
 };
 
 /// Declares `cuthresh inspect`; `arguments` must outlive `app`.
@@ -21,5 +24,8 @@ int run_inspect(const InspectArguments& arguments);
 /// The table: a tensor a row with its nonzeros, the total, and which tensors hold non-finite
 /// values.
 std::string inspection(const ModelFile& model, const Style& style);
+
+/// The table: a layer a row with its output and parameters, and the total.
+std::string layer_table(const std::vector<LayerRow>& rows);
 
 }  // namespace cuthresh::command
