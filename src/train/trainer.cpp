@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "train/batches.hpp"
-
 namespace cuthresh::train {
 
 std::int64_t Trainer::rows_needed(std::int64_t train_rows, std::int64_t batch) {
@@ -16,8 +14,9 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
       network_(network),
       settings_(settings),
       outputs_(network.outputs()),
-      train_(upload(data.train)),
-      test_(upload(data.test)),
+      data_(backend, data,
+            {settings.loss == LossKind::kCrossEntropy, settings.batch, settings.seed,
+             network.max_rows()}),
       sum_(backend, 1) {
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;
@@ -30,41 +29,16 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
   }
   plan_ = backend.make_plan(tensors, count);
   backend.set_learning_rate(*plan_, settings.learning_rate);
-  if (settings.batch > 0) {
-    order_ = Array<std::int64_t>(backend, train_.rows);
-    batch_inputs_ = Array<float>(backend, settings.batch * network.inputs());
-    if (settings.loss == LossKind::kMse) {
-      batch_targets_ = Array<float>(backend, settings.batch * outputs_);
-    } else {
-      batch_labels_ = Array<std::int32_t>(backend, settings.batch);
-    }
-  }
 }
 
-Trainer::DeviceData Trainer::upload(const Dataset& data) const {
-  DeviceData device;
-  device.rows = data.rows;
-  device.inputs = Array<float>(backend_, data.inputs);
-  if (settings_.loss == LossKind::kMse) {
-    device.targets = Array<float>(backend_, data.targets);
-  } else {
-    std::vector<std::int32_t> labels(data.targets.size());
-    std::transform(data.targets.begin(), data.targets.end(), labels.begin(),
-                   [](float v) { return static_cast<std::int32_t>(v); });
-    device.labels = Array<std::int32_t>(backend_, labels);
-  }
-  return device;
-}
-
-LossArgs Trainer::loss_args(const float* prediction, const float* targets,
-                            const std::int32_t* labels, std::int64_t rows,
+LossArgs Trainer::loss_args(const float* prediction, const Batch& batch,
                             std::int64_t mean_over) const {
   LossArgs args;
-  args.rows = rows;
+  args.rows = batch.rows;
   args.columns = outputs_;
   args.prediction = prediction;
-  args.target = targets;
-  args.label = labels;
+  args.target = batch.targets;
+  args.label = batch.labels;
   args.gradient_scale = settings_.loss == LossKind::kMse
                             ? static_cast<float>(2.0 / static_cast<double>(mean_over * outputs_))
                             : static_cast<float>(1.0 / static_cast<double>(mean_over));
@@ -83,49 +57,18 @@ double Trainer::mean_loss(double sum, std::int64_t rows) const {
   return sum / static_cast<double>(settings_.loss == LossKind::kMse ? rows * outputs_ : rows);
 }
 
-void Trainer::gather(std::int64_t first, std::int64_t rows) {
-  const std::int64_t* index = order_.data() + first;
-  const auto row_bytes = [](std::int64_t elements) {
-    return static_cast<std::size_t>(elements) * 4;
-  };
-  backend_.gather_rows(batch_inputs_.data(), train_.inputs.data(), index, rows,
-                       row_bytes(network_.inputs()));
-  if (settings_.loss == LossKind::kMse) {
-    backend_.gather_rows(batch_targets_.data(), train_.targets.data(), index, rows,
-                         row_bytes(outputs_));
-  } else {
-    backend_.gather_rows(batch_labels_.data(), train_.labels.data(), index, rows, row_bytes(1));
-  }
-}
-
 void Trainer::step(std::int64_t index, bool sampled) {
-  const float* x = train_.inputs.data();
-  const float* targets = train_.targets.data();
-  const std::int32_t* labels = train_.labels.data();
-  std::int64_t rows = train_.rows;
-  if (settings_.batch > 0) {
-    const std::int64_t a_epoch = (train_.rows + settings_.batch - 1) / settings_.batch;
-    if (index / a_epoch != epoch_) {
-      epoch_ = index / a_epoch;
-      const std::vector<std::int64_t> order =
-          epoch_order(train_.rows, settings_.seed, static_cast<std::uint32_t>(epoch_));
-      backend_.upload(order_.data(), order.data(), order_.bytes());
-    }
-    const std::int64_t first = index % a_epoch * settings_.batch;
-    rows = std::min(settings_.batch, train_.rows - first);
-    gather(first, rows);
-    x = batch_inputs_.data();
-    targets = batch_targets_.data();
-    labels = batch_labels_.data();
-  }
-  LossArgs args = loss_args(network_.forward(x, rows), targets, labels, rows, rows);
+  const Batch batch = data_.batch(index);
+  const nn::ForwardOptions options{Pass::kTrain, settings_.seed, static_cast<std::uint32_t>(index),
+                                   plan_.get()};
+  LossArgs args = loss_args(network_.forward(batch.inputs, batch.rows, options), batch, batch.rows);
   args.gradient = network_.output_gradient();
   if (sampled) {
     args.sum = sum_.data();
-    sampled_rows_ = rows;
+    sampled_rows_ = batch.rows;
   }
   apply_loss(args);
-  network_.backward(x, rows, false);
+  network_.backward(batch.inputs, batch.rows, false);
   backend_.prox_step(*plan_);
 }
 
@@ -134,7 +77,6 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
   network_.parameters().restore_initial();
   backend_.set_lambda(*plan_, lambda);
   backend_.set_stop(*plan_, rule);
-  epoch_ = -1;
   const std::int64_t look = std::max<std::int64_t>(1, backend_.steps_per_look());
   for (std::int64_t i = 0; i < steps; ++i) {
     const bool sampled = i % settings_.sample_every == 0;
@@ -154,14 +96,12 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
   return backend_.read_status(*plan_);
 }
 
-Evaluation Trainer::evaluate(const DeviceData& data) {
-  for (std::int64_t first = 0; first < data.rows; first += network_.max_rows()) {
-    const std::int64_t rows = std::min(network_.max_rows(), data.rows - first);
-    const float* prediction =
-        network_.forward(data.inputs.data() + first * network_.inputs(), rows);
-    const bool mse = settings_.loss == LossKind::kMse;
-    LossArgs args = loss_args(prediction, mse ? data.targets.data() + first * outputs_ : nullptr,
-                              mse ? nullptr : data.labels.data() + first, rows, data.rows);
+Evaluation Trainer::evaluate(DeviceData::Part part) {
+  const std::int64_t all = data_.rows(part);
+  for (std::int64_t first = 0; first < all; first += network_.max_rows()) {
+    const Batch batch = data_.slice(part, first, std::min(network_.max_rows(), all - first));
+    const float* prediction = network_.forward(batch.inputs, batch.rows, {.pass = Pass::kEvaluate});
+    LossArgs args = loss_args(prediction, batch, all);
     args.sum = sum_.data();
     args.accumulate = first > 0;
     apply_loss(args);
@@ -169,29 +109,27 @@ Evaluation Trainer::evaluate(const DeviceData& data) {
   LossSum sum;
   backend_.download(&sum, sum_.data(), sizeof sum);
   Evaluation evaluation;
-  evaluation.loss = mean_loss(sum.loss, data.rows);
+  evaluation.loss = mean_loss(sum.loss, all);
   if (settings_.loss == LossKind::kCrossEntropy) {
-    evaluation.accuracy = static_cast<double>(sum.correct) / static_cast<double>(data.rows);
+    evaluation.accuracy = static_cast<double>(sum.correct) / static_cast<double>(all);
   }
   return evaluation;
 }
 
 std::optional<Evaluation> Trainer::evaluate_test() {
-  if (test_.rows == 0) return std::nullopt;
-  return evaluate(test_);
+  if (data_.rows(DeviceData::Part::kTest) == 0) return std::nullopt;
+  return evaluate(DeviceData::Part::kTest);
 }
 
 void Trainer::full_gradient() {
-  for (std::int64_t first = 0; first < train_.rows; first += network_.max_rows()) {
-    const std::int64_t rows = std::min(network_.max_rows(), train_.rows - first);
-    const float* x = train_.inputs.data() + first * network_.inputs();
-    const bool mse = settings_.loss == LossKind::kMse;
-    LossArgs args = loss_args(network_.forward(x, rows),
-                              mse ? train_.targets.data() + first * outputs_ : nullptr,
-                              mse ? nullptr : train_.labels.data() + first, rows, train_.rows);
+  const std::int64_t all = data_.rows(DeviceData::Part::kTrain);
+  for (std::int64_t first = 0; first < all; first += network_.max_rows()) {
+    const Batch batch =
+        data_.slice(DeviceData::Part::kTrain, first, std::min(network_.max_rows(), all - first));
+    LossArgs args = loss_args(network_.forward(batch.inputs, batch.rows), batch, all);
     args.gradient = network_.output_gradient();
     apply_loss(args);
-    network_.backward(x, rows, first > 0);
+    network_.backward(batch.inputs, batch.rows, first > 0);
   }
 }
 

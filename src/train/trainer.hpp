@@ -12,6 +12,7 @@
 #include "core/array.hpp"
 #include "cuthresh/data.hpp"
 #include "nn/network.hpp"
+#include "train/device_data.hpp"
 
 namespace cuthresh::train {
 
@@ -53,7 +54,7 @@ class Trainer {
   StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
                  const Watch& watch);
 
-  Evaluation evaluate_train() { return evaluate(train_); }
+  Evaluation evaluate_train() { return evaluate(DeviceData::Part::kTrain); }
   /// Nothing without test rows.
   std::optional<Evaluation> evaluate_test();
 
@@ -70,38 +71,20 @@ class Trainer {
   std::vector<std::uint64_t> nonzeros() { return backend_.read_nonzeros(*plan_); }
 
  private:
-  struct DeviceData {
-    std::int64_t rows = 0;
-    Array<float> inputs;
-    Array<float> targets;        // mse
-    Array<std::int32_t> labels;  // cross-entropy
-  };
-
-  DeviceData upload(const Dataset& data) const;
-  LossArgs loss_args(const float* prediction, const float* targets, const std::int32_t* labels,
-                     std::int64_t rows, std::int64_t mean_over) const;
+  LossArgs loss_args(const float* prediction, const Batch& batch, std::int64_t mean_over) const;
   void apply_loss(const LossArgs& args);
   double mean_loss(double sum, std::int64_t rows) const;
-  Evaluation evaluate(const DeviceData& data);
+  Evaluation evaluate(DeviceData::Part part);
   void step(std::int64_t index, bool sampled);
-  void gather(std::int64_t first, std::int64_t rows);
 
   Backend& backend_;
   nn::Network& network_;
   TrainerSettings settings_;
   std::int64_t outputs_;
-  DeviceData train_;
-  DeviceData test_;
+  DeviceData data_;
   std::unique_ptr<ProxPlan> plan_;
   Array<LossSum> sum_;
   std::int64_t sampled_rows_ = 0;
-
-  // Mini-batches: the epoch's order and the gathered rows.
-  std::int64_t epoch_ = -1;
-  Array<std::int64_t> order_;
-  Array<float> batch_inputs_;
-  Array<float> batch_targets_;
-  Array<std::int32_t> batch_labels_;
 };
 
 }  // namespace cuthresh::train

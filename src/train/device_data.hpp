@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+
+#include "backend/backend.hpp"
+#include "core/array.hpp"
+#include "cuthresh/data.hpp"
+
+namespace cuthresh::train {
+
+/// Rows as a network and its loss take them, on the device.
+struct Batch {
+  std::int64_t rows = 0;
+  const float* inputs = nullptr;         ///< [rows, features]
+  const float* targets = nullptr;        ///< [rows, outputs]; null with class labels
+  const std::int32_t* labels = nullptr;  ///< [rows]; null without
+};
+
+struct BatchSettings {
+  bool labels = false;       ///< the targets are class labels
+  std::int64_t batch = 0;    ///< rows a training step; 0: all
+  std::uint64_t seed = 0;    ///< of the order of rows in an epoch
+  std::int64_t at_once = 0;  ///< most rows that are asked for in one slice
+};
+
+/// The training and the test rows, resident on the device, and the order in which steps take them.
+class DeviceData {
+ public:
+  enum class Part : std::uint8_t { kTrain, kTest };
+
+  DeviceData(Backend& backend, const DataSplit& data, const BatchSettings& settings);
+
+  std::int64_t rows(Part part) const { return of(part).rows; }
+  /// What step `step` of a round trains on: all rows, or a batch in the epoch's order, the last of
+  /// an epoch being what is left. Valid until the next call.
+  Batch batch(std::int64_t step);
+  /// Rows [first, first + rows) as they are, for evaluation and full gradients. Valid until the
+  /// next call.
+  Batch slice(Part part, std::int64_t first, std::int64_t rows);
+
+ private:
+  struct Resident {
+    std::int64_t rows = 0;
+    Array<float> inputs;
+    Array<float> targets;        // without class labels
+    Array<std::int32_t> labels;  // with them
+  };
+
+  Resident upload(const Dataset& data) const;
+  const Resident& of(Part part) const { return part == Part::kTrain ? train_ : test_; }
+
+  Backend& backend_;
+  BatchSettings settings_;
+  std::int64_t features_;
+  std::int64_t outputs_;
+  Resident train_;
+  Resident test_;
+
+  // Mini-batches: the epoch's order and the gathered rows.
+  std::int64_t epoch_ = -1;
+  Array<std::int64_t> order_;
+  Array<float> batch_inputs_;
+  Array<float> batch_targets_;
+  Array<std::int32_t> batch_labels_;
+};
+
+}  // namespace cuthresh::train
