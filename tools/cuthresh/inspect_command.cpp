@@ -73,7 +73,7 @@ std::string inspection(const ModelFile& model, const Style& style) {
   return table.text() + (warnings.empty() ? "" : "\n" + warnings);
 }
 
-std::string layer_table(const std::vector<LayerRow>& rows) {
+std::string model_table(const std::vector<LayerRow>& rows) {
   using Align = Table::Align;
   Table table({Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight, Align::kRight});
   table.row({"name", "layer", "output", "parameters", "penalised"});
@@ -91,7 +91,7 @@ std::string layer_table(const std::vector<LayerRow>& rows) {
 
 int run_inspect(const InspectArguments& arguments) {
   if (arguments.model.ends_with(".toml")) {
-    print(layer_table(describe_model(load_config(arguments.model, arguments.overrides))));
+    print(model_table(describe_model(load_config(arguments.model, arguments.overrides))));
     return kReached;
   }
   if (!arguments.overrides.empty()) {

@@ -26,6 +26,6 @@ int run_inspect(const InspectArguments& arguments);
 std::string inspection(const ModelFile& model, const Style& style);
 
 /// The table: a layer a row with its output and parameters, and the total.
-std::string layer_table(const std::vector<LayerRow>& rows);
+std::string model_table(const std::vector<LayerRow>& rows);
 
 }  // namespace cuthresh::command
