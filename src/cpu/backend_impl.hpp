@@ -96,6 +96,8 @@ class CpuBackend final : public Backend {
   std::vector<float> packed_y_;
   std::vector<float> packed_w_;
   std::vector<LossSum> loss_partials_;  // a block
+  std::vector<float> image_scale_;      // an element of the pixels that gather_images does at once
+  std::vector<float> image_shift_;
 };
 
 /// A range of one tensor: what one thread does in one go.

@@ -73,6 +73,10 @@ struct Loops {
   void (*uniform)(float* to, std::int64_t first, std::int64_t end, float bound, std::uint64_t seed,
                   std::uint32_t stream);
 
+  /// to[i] = from[i] normalised with scale[i] and shift[i].
+  void (*normalise)(const std::uint8_t* from, std::int64_t n, const float* scale,
+                    const float* shift, float* to);
+
   /// bins[key >> shift − base] += 1 for every |x| strictly inside (lo, hi); returns how many there
   /// were.
   std::int64_t (*histogram)(const float* x, std::int64_t n, std::uint32_t lo, std::uint32_t hi,

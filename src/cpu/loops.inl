@@ -12,6 +12,7 @@
 #include "backend/activations.hpp"
 #include "cpu/loops.hpp"
 #include "kernels/math/bracket.hpp"
+#include "kernels/math/image.hpp"
 #include "kernels/math/kkt.hpp"
 #include "kernels/math/loss.hpp"
 #include "kernels/math/philox.hpp"
@@ -25,6 +26,7 @@ using std::int32_t;
 using std::int64_t;
 using std::uint32_t;
 using std::uint64_t;
+using std::uint8_t;
 
 // Counters inside a strip are 32-bit, so that they vectorise beside 32-bit data.
 constexpr int64_t kStrip = 1 << 16;
@@ -225,6 +227,11 @@ void uniform(float* to, int64_t first, int64_t end, float bound, uint64_t seed, 
   }
 }
 
+void normalise(const uint8_t* __restrict from, int64_t n, const float* __restrict scale,
+               const float* __restrict shift, float* __restrict to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = NormaliseByte{scale[i], shift[i]}(from[i]);
+}
+
 int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t shift,
                   uint64_t* bins) {
   const uint32_t base = lo >> shift;
@@ -258,6 +265,7 @@ const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
                                ns::mse,
                                ns::softmax,
                                ns::uniform,
+                               ns::normalise,
                                ns::histogram};
 
 }  // namespace cuthresh::cpu

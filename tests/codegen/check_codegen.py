@@ -20,7 +20,7 @@ import tempfile
 
 ARCHITECTURES = ("80", "90", "100")
 SOURCES = ("tests/codegen/variants.cu", "src/cuda/dense.cu", "src/cuda/prox.cu", "src/cuda/loss.cu",
-           "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/gather.cu")
+           "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/gather.cu", "src/cuda/images.cu")
 SKIP = 77
 
 
@@ -58,6 +58,7 @@ TABLE = (
     Row(r"squared_error_sum_kernel", 40),
     Row(r"softmax_narrow_kernel", 64),
     Row(r"softmax_wide_kernel", 64),
+    Row(r"gather_images_kernel", 64, stores=2),
     Row(r"gather_rows_kernel", 40, loads=1, stores=1),
     Row(r"initialise_uniform_kernel", 32, stores=1),
 )
