@@ -19,10 +19,10 @@ struct Range {
   bool written = false;
 };
 
-/// Weights are written, so they may share no byte with what another entry reads or writes.
-void check_overlaps(std::span<const ProxTensor> tensors) {
+/// Weights and momentum are written, so they may share no byte with what else is read or written.
+void check_overlaps(std::span<const ProxTensor> tensors, bool momentum) {
   std::vector<Range> ranges;
-  ranges.reserve(2 * tensors.size());
+  ranges.reserve(3 * tensors.size());
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     if (tensors[t].size == 0) continue;
     const auto bytes = static_cast<std::uintptr_t>(tensors[t].size) * sizeof(float);
@@ -30,6 +30,9 @@ void check_overlaps(std::span<const ProxTensor> tensors) {
     const auto g = reinterpret_cast<std::uintptr_t>(tensors[t].g);
     ranges.push_back({w, w + bytes, t, true});
     if (g != w) ranges.push_back({g, g + bytes, t, false});
+    if (!momentum) continue;
+    const auto v = reinterpret_cast<std::uintptr_t>(tensors[t].v);
+    ranges.push_back({v, v + bytes, t, true});
   }
   std::sort(ranges.begin(), ranges.end(),
             [](const Range& a, const Range& b) { return a.begin < b.begin; });
@@ -43,7 +46,7 @@ void check_overlaps(std::span<const ProxTensor> tensors) {
       refuse("make_plan",
              "tensors " + std::to_string(std::min(range.tensor, other->tensor)) + " and " +
                  std::to_string(std::max(range.tensor, other->tensor)) +
-                 " overlap: weights may share no memory with other weights or gradients",
+                 " overlap: weights and momentum may share no memory with other arrays",
              hex(reinterpret_cast<const void*>(range.begin)), "give every tensor its own memory");
     }
     if (reach == nullptr || range.end > reach->end) reach = &range;
@@ -66,8 +69,14 @@ void check_shape(const std::string& where, const DenseShape& s) {
 
 }  // namespace
 
-void check_list(std::span<const ProxTensor> tensors, std::int32_t groups) {
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups,
+                const StepMethod& method) {
   const std::string where = "make_plan";
+  const bool momentum = method.kind != StepKind::kPlain;
+  if (momentum && !(method.momentum >= 0.0f && method.momentum < 1.0f)) {
+    refuse(where, "the momentum must be at least 0 and below 1", text_of(method.momentum),
+           "pass such a number, 0.9 for instance");
+  }
   if (tensors.empty()) {
     refuse(where, "the list has no tensor", "0", "pass at least one tensor");
   }
@@ -89,10 +98,11 @@ void check_list(std::span<const ProxTensor> tensors, std::int32_t groups) {
     if (tensor.size == 0) continue;
     check_pointer(entry, "w", tensor.w);
     check_pointer(entry, "g", tensor.g);
+    if (momentum) check_pointer(entry, "v", tensor.v);
     elements += tensor.size;
     check_extent(where, "the size of the whole list", elements, 0);
   }
-  check_overlaps(tensors);
+  check_overlaps(tensors, momentum);
 }
 
 void check_lambda(std::span<const float> lambda, std::size_t groups) {

@@ -15,9 +15,10 @@ namespace cuthresh {
 inline constexpr std::int64_t kMaxListEntries = std::int64_t{1} << 24;
 
 /// make_plan: an empty list, null or misaligned pointers, negative or too large sizes, a group that
-/// is none, weights that overlap another tensor's weights or gradient. (One tensor's w and g may be
-/// the same array: then there is only something to select from.)
-void check_list(std::span<const ProxTensor> tensors, std::int32_t groups);
+/// is none, weights that overlap another tensor's weights or gradient, a momentum outside [0, 1),
+/// or its array missing or overlapping another. (One tensor's w and g may be the same array: then
+/// there is only something to select from.)
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, const StepMethod& method);
 /// set_lambda: one value a group, each finite and ≥ 0.
 void check_lambda(std::span<const float> lambda, std::size_t groups);
 /// set_learning_rate: finite and ≥ 0.

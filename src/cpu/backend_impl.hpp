@@ -109,9 +109,11 @@ struct PlanChunk {
 
 class CpuPlan final : public ProxPlan {
  public:
-  CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count);
+  CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
+          const StepMethod& step_method);
 
   std::vector<ProxTensor> tensors;
+  StepMethod method;
   std::size_t groups = 0;
   std::vector<PlanChunk> chunks;
   std::int64_t elements = 0;

@@ -25,6 +25,9 @@ struct Loops {
   const char* name;
 
   StepCounts (*prox_step)(float* w, const float* g, std::int64_t n, float alpha, float threshold);
+  /// The same with the momentum in v, which changes.
+  StepCounts (*momentum_step)(float* w, const float* g, float* v, std::int64_t n, float alpha,
+                              const StepMethod& method, float threshold);
   std::int64_t (*count_nonzero)(const float* w, std::int64_t n);
   KktKeys (*kkt)(const float* w, const float* g, std::int64_t n, float lambda);
 

@@ -31,16 +31,23 @@ using std::uint8_t;
 // Counters inside a strip are 32-bit, so that they vectorise beside 32-bit data.
 constexpr int64_t kStrip = 1 << 16;
 
-StepCounts prox_step(float* __restrict w, const float* __restrict g, int64_t n, float alpha,
-                     float threshold) {
-  const ProxGradientStep<float> step{alpha, threshold};
+/// v is read and written by steps with momentum only.
+template <class Step>
+StepCounts step_tensor(Step step, float* __restrict w, const float* __restrict g,
+                       float* __restrict v, int64_t n, float threshold) {
   StepCounts counts;
   for (int64_t first = 0; first < n; first += kStrip) {
     const int64_t end = first + kStrip < n ? first + kStrip : n;
     int32_t nonzero = 0;
     int32_t nonfinite = 0;
     for (int64_t i = first; i < end; ++i) {
-      const float y = step(w[i], g[i]);
+      float z;
+      if constexpr (Step::kMomentum) {
+        z = step(w[i], g[i], v[i]);
+      } else {
+        z = step(w[i], g[i]);
+      }
+      const float y = soft_threshold(z, threshold);
       w[i] = y;
       nonzero += is_nonzero(y) ? 1 : 0;
       nonfinite += is_finite(y) ? 0 : 1;
@@ -49,6 +56,18 @@ StepCounts prox_step(float* __restrict w, const float* __restrict g, int64_t n, 
     counts.nonfinite += nonfinite;
   }
   return counts;
+}
+
+StepCounts prox_step(float* w, const float* g, int64_t n, float alpha, float threshold) {
+  return step_tensor(PlainStep<float>{alpha}, w, g, nullptr, n, threshold);
+}
+
+StepCounts momentum_step(float* w, const float* g, float* v, int64_t n, float alpha,
+                         const StepMethod& method, float threshold) {
+  if (method.kind == StepKind::kNesterov) {
+    return step_tensor(NesterovStep<float>{alpha, method.momentum}, w, g, v, n, threshold);
+  }
+  return step_tensor(MomentumStep<float>{alpha, method.momentum}, w, g, v, n, threshold);
 }
 
 int64_t count_nonzero(const float* w, int64_t n) {
@@ -252,6 +271,7 @@ int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t 
 namespace ns = CTH_LOOPS_NAMESPACE;
 const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
                                ns::prox_step,
+                               ns::momentum_step,
                                ns::count_nonzero,
                                ns::kkt,
                                ns::bias_activation,

@@ -8,8 +8,10 @@ namespace cuthresh::cpu {
 
 // Chunks of 16 Ki elements: three arrays of 64 KiB stay in the second-level cache, and a list of
 // many small tensors still divides evenly among threads.
-CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count)
+CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
+                 const StepMethod& step_method)
     : tensors(list.begin(), list.end()),
+      method(step_method),
       groups(static_cast<std::size_t>(group_count)),
       lambda(groups, 0.0f) {
   constexpr std::int64_t kChunk = 16384;
@@ -29,9 +31,9 @@ CpuPlan& as_cpu_plan(ProxPlan& plan) {
 }
 
 std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors,
-                                                std::int32_t groups, const StepMethod& /*method*/) {
-  check_list(tensors, groups);
-  return std::make_unique<CpuPlan>(tensors, groups);
+                                                std::int32_t groups, const StepMethod& method) {
+  check_list(tensors, groups, method);
+  return std::make_unique<CpuPlan>(tensors, groups, method);
 }
 
 void CpuBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
@@ -62,8 +64,13 @@ void CpuBackend::prox_step(ProxPlan& plan) {
     const ProxTensor& tensor = p.tensors[chunk.tensor];
     const float threshold =
         tensor.group < 0 ? 0.0f : p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)];
-    p.chunk_counts[i] = loops_.prox_step(tensor.w + chunk.begin, tensor.g + chunk.begin,
-                                         chunk.end - chunk.begin, p.alpha, threshold);
+    float* const w = tensor.w + chunk.begin;
+    const float* const g = tensor.g + chunk.begin;
+    const std::int64_t n = chunk.end - chunk.begin;
+    p.chunk_counts[i] =
+        p.method.kind == StepKind::kPlain
+            ? loops_.prox_step(w, g, n, p.alpha, threshold)
+            : loops_.momentum_step(w, g, tensor.v + chunk.begin, n, p.alpha, p.method, threshold);
   });
 
   std::fill(status.nnz.begin(), status.nnz.end(), 0);

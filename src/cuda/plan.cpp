@@ -48,10 +48,9 @@ std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
 
 }  // namespace
 
-CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count)
-    : context_(context),
-      groups_(static_cast<std::size_t>(group_count)),
-      tensors_count_(tensors.size()) {
+CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count,
+                   const StepMethod& method)
+    : context_(context), kind_(method.kind), groups_(static_cast<std::size_t>(group_count)) {
   context.health().require_usable("make_plan");
   std::vector<TensorRecord> records;
   std::int64_t elements = 0;
@@ -60,8 +59,9 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
     if (tensor.size > 0) {
       check_device(context, t, "w", tensor.w, tensor.size);
       check_device(context, t, "g", tensor.g, tensor.size);
+      if (kind_ != StepKind::kPlain) check_device(context, t, "v", tensor.v, tensor.size);
     }
-    records.push_back({tensor.w, tensor.g, nullptr, nullptr, tensor.size, tensor.group});
+    records.push_back({tensor.w, tensor.g, tensor.v, nullptr, tensor.size, tensor.group});
     elements += tensor.size;
     if (tensor.group >= 0) penalised_ += tensor.size;
   }
@@ -89,6 +89,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
 
   // Counters, λ, α and the stop rule start at zero, the bytes of which are zeros.
   std::vector<std::byte> image(uploaded, std::byte{0});
+  std::memcpy(image.data() + rates_ + sizeof(float), &method.momentum, sizeof(float));
   std::memcpy(image.data() + tensors_, records.data(), records.size() * sizeof(TensorRecord));
   if (!tiles.empty()) {
     std::memcpy(image.data() + tiles_, tiles.data(), tiles.size() * sizeof(Tile));

@@ -14,7 +14,8 @@ namespace cuthresh::cuda {
 /// themselves lies in one allocation, so that a captured step's addresses hold as long as the plan.
 class CudaPlan final : public ProxPlan {
  public:
-  CudaPlan(Context& context, std::span<const ProxTensor> list, std::int32_t group_count);
+  CudaPlan(Context& context, std::span<const ProxTensor> list, std::int32_t group_count,
+           const StepMethod& method);
   ~CudaPlan() override;
 
   /// What kernels take.
@@ -35,6 +36,7 @@ class CudaPlan final : public ProxPlan {
   /// Histograms, one a selection; made and zeroed when first asked for.
   std::uint64_t* bins();
 
+  StepKind kind() const { return kind_; }
   std::size_t groups() const { return groups_; }
   std::size_t status_bytes() const { return sizeof(StepHeader) + groups_ * sizeof(std::uint64_t); }
   std::int64_t tile_count() const { return tile_count_; }
@@ -52,8 +54,8 @@ class CudaPlan final : public ProxPlan {
   std::size_t selections() const { return groups_ == 0 ? 1 : groups_; }
 
   Context& context_;
+  StepKind kind_;
   std::size_t groups_;
-  std::size_t tensors_count_;
   std::int64_t tile_count_ = 0;
   std::int64_t penalised_ = 0;
   // Offsets in the block.

@@ -12,6 +12,12 @@ namespace {
 
 constexpr std::uint32_t kThreads = 256;
 
+template <class Step>
+void launch_step(Context& context, const Launch& how, const ProxStepArguments<float>& args) {
+  launch(context, how, prox_step_kernel<float, Step, L1Penalty<float>, kNoExtras, kThreads>, args,
+         L1Penalty<float>{});
+}
+
 }  // namespace
 
 cudaError_t probe_kernels() {
@@ -21,10 +27,9 @@ cudaError_t probe_kernels() {
 }
 
 std::unique_ptr<ProxPlan> CudaBackend::make_plan(std::span<const ProxTensor> tensors,
-                                                 std::int32_t groups,
-                                                 const StepMethod& /*method*/) {
-  check_list(tensors, groups);
-  return std::make_unique<CudaPlan>(context_, tensors, groups);
+                                                 std::int32_t groups, const StepMethod& method) {
+  check_list(tensors, groups, method);
+  return std::make_unique<CudaPlan>(context_, tensors, groups, method);
 }
 
 void CudaBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
@@ -58,9 +63,15 @@ void CudaBackend::prox_step(ProxPlan& plan) {
   args.bands = p.bands();
   args.status = p.status();
   args.sums = p.sums();
-  launch(context_, {"prox_step_kernel", p.tile_count(), kThreads},
-         prox_step_kernel<float, PlainStep<float>, L1Penalty<float>, kNoExtras, kThreads>, args,
-         L1Penalty<float>{});
+  const Launch how{"prox_step_kernel", p.tile_count(), kThreads};
+  switch (p.kind()) {
+    case StepKind::kPlain:
+      return launch_step<PlainStep<float>>(context_, how, args);
+    case StepKind::kMomentum:
+      return launch_step<MomentumStep<float>>(context_, how, args);
+    case StepKind::kNesterov:
+      return launch_step<NesterovStep<float>>(context_, how, args);
+  }
 }
 
 bool CudaBackend::known_to_have_stopped(const ProxPlan&) {

@@ -88,6 +88,30 @@ TEST_P(BadInput, OverlappingTensors) {
       << "to select from one array";
 }
 
+TEST_P(BadInput, Momentum) {
+  float* w = a.data();
+  float* g = b.data();
+  const auto refused = [&](const std::vector<ProxTensor>& list, const StepMethod& method) {
+    return error_of([&] { backend->make_plan(list, 1, method); });
+  };
+  for (const StepKind kind : {StepKind::kMomentum, StepKind::kNesterov}) {
+    const StepMethod good{kind, 0.9f};
+    EXPECT_EQ(refused({{w, g, 16, 0, w + 16}}, good), "no error");
+    EXPECT_THAT(refused({{w, g, 16, 0}}, good), HasSubstr("v must not be null"));
+    EXPECT_EQ(refused({{w, g, 16, 0, w + 16}, {nullptr, nullptr, 0, 0}}, good), "no error")
+        << "an empty tensor has no address";
+    EXPECT_THAT(refused({{w, g, 16, 0, w + 15}}, good), HasSubstr("tensors 0 and 0 overlap"));
+    EXPECT_THAT(refused({{w, g, 16, 0, g + 15}}, good), HasSubstr("tensors 0 and 0 overlap"));
+    EXPECT_THAT(refused({{w, g, 16, 0, g + 16}, {w + 16, g, 8, 0, g + 31}}, good),
+                HasSubstr("tensors 0 and 1 overlap"));
+    for (const float bad : {1.0f, -0.1f, 2.0f, kNan, kInf}) {
+      EXPECT_THAT(refused({{w, g, 16, 0, w + 16}}, {kind, bad}),
+                  AllOf(HasSubstr("momentum"), HasSubstr("below 1")));
+    }
+  }
+  EXPECT_EQ(refused({{w, g, 16, 0}}, {StepKind::kPlain, 7.0f}), "no error") << "not used";
+}
+
 TEST_P(BadInput, Numbers) {
   const std::vector<ProxTensor> list = {{a.data(), b.data(), 32, 0},
                                         {a.data() + 32, b.data() + 32, 32, 1}};

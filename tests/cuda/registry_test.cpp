@@ -29,7 +29,7 @@ TEST(Registry, AutoTakesAGpuThatIsThere) {
   EXPECT_GT(chosen.backend->steps_per_look(), 1);
   for (const Operation operation :
        {Operation::kDense, Operation::kMse, Operation::kSoftmaxCrossEntropy, Operation::kProxStep,
-        Operation::kSelect, Operation::kKkt}) {
+        Operation::kSelect, Operation::kKkt, Operation::kMomentum}) {
     EXPECT_EQ(chosen.backend->unsupported(operation), "");
   }
   EXPECT_THAT(make_backend({"cuda", "auto", 0, "tf32"}).why,
