@@ -1,0 +1,1 @@
+cth_test(pool_test pool_test.cpp)
