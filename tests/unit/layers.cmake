@@ -1,1 +1,2 @@
 cth_test(pool_test pool_test.cpp)
+cth_test(norm_test norm_test.cpp)
