@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "backend/backend.hpp"
+#include "cpu/image_loops.hpp"
 
 namespace cuthresh::cpu {
 
@@ -84,6 +85,8 @@ struct Loops {
   /// were.
   std::int64_t (*histogram)(const float* x, std::int64_t n, std::uint32_t lo, std::uint32_t hi,
                             std::uint32_t shift, std::uint64_t* bins);
+
+  LayerLoops layers;
 };
 
 extern const Loops kLoopsBaseline;

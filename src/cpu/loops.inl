@@ -200,6 +200,7 @@ void gemm_plain(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, 
 }
 
 #include "cpu/gemm_tile.inl"
+#include "cpu/image_loops.inl"
 
 double mse(const float* prediction, const float* target, float* gradient, float scale, int64_t n) {
   const SquaredError error{scale};
@@ -286,6 +287,7 @@ const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
                                ns::softmax,
                                ns::uniform,
                                ns::normalise,
-                               ns::histogram};
+                               ns::histogram,
+                               ns::kLayers};
 
 }  // namespace cuthresh::cpu
