@@ -100,7 +100,9 @@ class Fit {
 
   TrainerSettings trainer_settings() const {
     return {loss_kind(config_.train), static_cast<float>(config_.train.learning_rate),
-            config_.train.batch, sample_every(), config_.run.seed};
+            config_.train.batch,      sample_every(),
+            config_.run.seed,         config_.data.random_crop,
+            config_.data.random_flip};
   }
 
   search::Settings search_settings() {

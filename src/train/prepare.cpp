@@ -74,11 +74,6 @@ void check_part(const Dataset& data, const FitConfig& config, const std::string&
   }
 }
 
-Dataset read_file(const DataConfig& config, const std::string& path, std::int64_t features) {
-  return config.kind == "libsvm" ? read_libsvm(path, features)
-                                 : read_csv(path, config.target_columns);
-}
-
 }  // namespace
 
 std::vector<float> Task::plan_lambda(const std::vector<float>& lambda) const {
@@ -104,20 +99,6 @@ std::optional<std::int64_t> Task::target_total() const {
   return std::accumulate(targets.begin(), targets.end(), std::int64_t{0});
 }
 
-DataSplit load_data(const DataConfig& config, std::uint64_t seed) {
-  const bool built_in = config.kind == "mackey-glass";
-  if (!config.test_path.empty() && !built_in) {
-    DataSplit split;
-    split.train = read_file(config, config.path, 0);
-    // The training file fixes the inputs: a test file whose last ones are all zero has the same
-    // number.
-    split.test = read_file(config, config.test_path, split.train.features);
-    return split;
-  }
-  const Dataset all = built_in ? make_mackey_glass() : read_file(config, config.path, 0);
-  return split_dataset(all, {config.train_rows, config.train_fraction, config.shuffle, seed});
-}
-
 void check_data(const DataSplit& data, const FitConfig& config) {
   check_part(data.train, config, "training");
   if (data.test.rows > 0) check_part(data.test, config, "test");
@@ -135,6 +116,7 @@ void check_operations(const Backend& backend, const FitConfig& config) {
   const bool bracket_found = config.search.method != "fixed" && config.search.lambda.empty();
   if (config.search.method == "gradient-median" || bracket_found)
     needed.push_back(Operation::kSelect);
+  if (config.data.has_images()) needed.push_back(Operation::kImages);
   for (const Operation operation : needed) {
     const std::string reason = backend.unsupported(operation);
     if (reason.empty()) continue;
