@@ -7,7 +7,7 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache git ca-certificates libcli11-dev libtomlplusplus-dev
-       nlohmann-json3-dev libspdlog-dev libfmt-dev libdnnl-dev)
+       nlohmann-json3-dev libspdlog-dev libfmt-dev libdnnl-dev zlib1g-dev)
 tests=(libgtest-dev libgmock-dev librapidcheck-dev python3)
 formatter=(clang-format-14) # without it the format check is skipped
 peers=(python3-torch libopenblas0-pthread)

@@ -12,13 +12,26 @@ namespace cuthresh {
 
 /// [data]: what is learnt from.
 struct DataConfig {
-  std::string kind = "mackey-glass";  ///< "mackey-glass" | "libsvm" | "csv"
-  std::string path;       ///< file for "libsvm" and "csv"; relative to the configuration file
+  std::string kind = "mackey-glass";  ///< "mackey-glass" | "libsvm" | "csv" | "idx" | "cifar10"
+  std::string path;       ///< file for "libsvm" and "csv", folder for "idx" and "cifar10"; relative
+                          ///< to the configuration file
   std::string test_path;  ///< a second file that is the test set; then no split is made
   std::vector<std::string> target_columns;  ///< "csv": columns to learn; empty: the last
-  std::int64_t train_rows = 0;              ///< > 0: so many rows train, the others test
+  std::int64_t train_rows = 0;              ///< > 0: so many rows train, the others test; images:
+                                            ///< only the first so many of the training part
   double train_fraction = 0.0;              ///< in (0, 1]: this share trains; 0: not given
   bool shuffle = false;                     ///< draw the rows of the split by run.seed
+  std::string train_images;  ///< "idx": a file in place of the folder's; and three more
+  std::string train_labels;
+  std::string test_images;
+  std::string test_labels;
+  std::int64_t test_rows = 0;    ///< images: > 0: only the first so many of the test part
+  std::vector<double> mean;      ///< images: of a channel, or one for all; empty: the kind's
+  std::vector<double> std;       ///< the same: inputs are (pixel/255 − mean)/std
+  std::int64_t random_crop = 0;  ///< images: pixels that a training image is moved by, at most
+  bool random_flip = false;      ///< images: every second training image is mirrored, at random
+
+  bool has_images() const { return kind == "idx" || kind == "cifar10"; }
 };
 
 /// [model]: the network.

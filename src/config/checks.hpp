@@ -8,4 +8,7 @@ namespace cuthresh::config {
 /// What validate() does, with the places of the values for its messages. Throws InputError.
 void check(const FitConfig& config, const Origins& origins);
 
+/// Of it, what concerns [data] and lies between its keys.
+void check_data(const DataConfig& data, const Origins& origins);
+
 }  // namespace cuthresh::config

@@ -58,10 +58,10 @@ std::vector<Key> build() {
   return {
       choice(
           "data", "kind", [](C& c) -> Field { return &c.data.kind; },
-          {"mackey-glass", "libsvm", "csv"}, "where the samples come from"),
+          {"mackey-glass", "libsvm", "csv", "idx", "cifar10"}, "where the samples come from"),
       file_path(
           "data", "path", [](C& c) -> Field { return &c.data.path; },
-          "the file, for libsvm and csv"),
+          "the file, for libsvm and csv; the folder, for idx and cifar10"),
       file_path(
           "data", "test_path", [](C& c) -> Field { return &c.data.test_path; },
           "a second file that is the test set"),
@@ -70,13 +70,41 @@ std::vector<Key> build() {
           "csv: columns to learn; none: the last"),
       whole(
           "data", "train_rows", [](C& c) -> Field { return &c.data.train_rows; }, {0, kNoLimit},
-          "rows that train, the others test; 0: not given"),
+          "rows that train, the others test (images: the first of those that train); 0: not given"),
       real(
           "data", "train_fraction", [](C& c) -> Field { return &c.data.train_fraction; },
           {0.0, 1.0, false, false}, "share of the rows that train; 0: not given"),
       plain(
           "data", "shuffle", [](C& c) -> Field { return &c.data.shuffle; },
           "draw the rows of the split by run.seed"),
+      file_path(
+          "data", "train_images", [](C& c) -> Field { return &c.data.train_images; },
+          "idx: the file of training images, in place of the folder's"),
+      file_path(
+          "data", "train_labels", [](C& c) -> Field { return &c.data.train_labels; },
+          "idx: the file of their labels"),
+      file_path(
+          "data", "test_images", [](C& c) -> Field { return &c.data.test_images; },
+          "idx: the file of test images"),
+      file_path(
+          "data", "test_labels", [](C& c) -> Field { return &c.data.test_labels; },
+          "idx: the file of their labels"),
+      whole(
+          "data", "test_rows", [](C& c) -> Field { return &c.data.test_rows; }, {0, kNoLimit},
+          "images: the first rows of those that test; 0: all"),
+      real(
+          "data", "mean", [](C& c) -> Field { return &c.data.mean; },
+          {-1000.0, 1000.0, false, false},
+          "images: of pixel/255, a channel or for all; none: the kind's"),
+      real(
+          "data", "std", [](C& c) -> Field { return &c.data.std; }, {1e-6, 1000.0, false, false},
+          "images: inputs are (pixel/255 - mean)/std"),
+      whole(
+          "data", "random_crop", [](C& c) -> Field { return &c.data.random_crop; }, {0, 65535},
+          "images: pixels that a training image is moved by, at most"),
+      plain(
+          "data", "random_flip", [](C& c) -> Field { return &c.data.random_flip; },
+          "images: every second training image is mirrored, at random"),
 
       choice(
           "model", "kind", [](C& c) -> Field { return &c.model.kind; },

@@ -95,40 +95,6 @@ class RangeCheck {
   std::string path_;
 };
 
-void check_data(const DataConfig& data, const Origins& origins) {
-  const bool from_file = data.kind != "mackey-glass";
-  if (from_file && data.path.empty()) {
-    fail(origins, "data.path",
-         fmt::format("data.kind = \"{}\" reads a file and none is named", data.kind), "",
-         "set data.path to the file");
-  }
-  if (!from_file && !data.path.empty()) {
-    fail(origins, "data.path", "data.kind = \"mackey-glass\" is built in and reads no file",
-         in_quotes(data.path), "remove the key, or set data.kind to libsvm or csv");
-  }
-  if (!from_file && !data.test_path.empty()) {
-    fail(origins, "data.test_path", "data.kind = \"mackey-glass\" is built in and reads no file",
-         in_quotes(data.test_path), "remove the key and split with data.train_rows");
-  }
-  if (data.kind != "csv" && !data.target_columns.empty()) {
-    fail(origins, "data.target_columns",
-         fmt::format("only csv has named columns, and data.kind is {}", data.kind),
-         fmt::format("{}", data.target_columns), "remove the key");
-  }
-  if (data.train_rows > 0 && data.train_fraction > 0.0) {
-    fail(origins, "data.train_fraction",
-         "data.train_rows is given too, and either says how to split",
-         fmt::to_string(data.train_fraction), "keep one of the two");
-  }
-  if (!data.test_path.empty() && (data.train_rows > 0 || data.train_fraction > 0.0)) {
-    const bool rows = data.train_rows > 0;
-    fail(origins, rows ? "data.train_rows" : "data.train_fraction",
-         "data.test_path gives the test set, so no rows are split off",
-         rows ? std::to_string(data.train_rows) : fmt::to_string(data.train_fraction),
-         "keep one of the two");
-  }
-}
-
 /// "the inputs of layer fc1" for entry 0, "the outputs of layer fc3" for entry 3.
 std::string width_role(std::size_t entry) {
   return entry == 0 ? "the inputs of layer fc1" : fmt::format("the outputs of layer fc{}", entry);

@@ -152,6 +152,10 @@ Dataset read_libsvm(const std::string& path, std::int64_t features) {
 void write_libsvm(const std::string& path, const Dataset& data) {
   const std::string where = data.source.empty() ? "data set" : data.source;
   text::check_shape(data);
+  if (data.has_images()) {
+    throw InputError({where, "images are bytes, and LIBSVM text holds float inputs", "",
+                      "keep the images in their own format"});
+  }
   if (data.outputs != 1) {
     throw InputError({where, "LIBSVM text holds one target a row", std::to_string(data.outputs),
                       "write each target column to a file of its own"});

@@ -20,11 +20,28 @@ Dataset take(const Dataset& data, const std::int64_t* order, std::int64_t count)
   part.features = data.features;
   part.outputs = data.outputs;
   part.source = data.source;
-  part.inputs.reserve(static_cast<std::size_t>(count * data.features));
+  part.height = data.height;
+  part.width = data.width;
+  part.channels = data.channels;
+  part.mean = data.mean;
+  part.std = data.std;
+  part.classes = data.classes;
+  const bool images = data.has_images();
+  const auto elements = static_cast<std::size_t>(count * data.features);
+  if (images) {
+    part.pixels.reserve(elements);
+  } else {
+    part.inputs.reserve(elements);
+  }
   part.targets.reserve(static_cast<std::size_t>(count * data.outputs));
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto inputs = data.inputs.begin() + order[i] * data.features;
-    part.inputs.insert(part.inputs.end(), inputs, inputs + data.features);
+    if (images) {
+      const auto pixels = data.pixels.begin() + order[i] * data.features;
+      part.pixels.insert(part.pixels.end(), pixels, pixels + data.features);
+    } else {
+      const auto inputs = data.inputs.begin() + order[i] * data.features;
+      part.inputs.insert(part.inputs.end(), inputs, inputs + data.features);
+    }
     const auto targets = data.targets.begin() + order[i] * data.outputs;
     part.targets.insert(part.targets.end(), targets, targets + data.outputs);
   }

@@ -145,7 +145,8 @@ void check_shape(const Dataset& data) {
                           std::to_string(data.outputs),
                       "fill in the three extents"});
   }
-  const auto inputs = static_cast<std::int64_t>(data.inputs.size());
+  const bool images = data.has_images();
+  const auto inputs = static_cast<std::int64_t>(images ? data.pixels.size() : data.inputs.size());
   const auto targets = static_cast<std::int64_t>(data.targets.size());
   // Division instead of products: the extents are not yet known to be sane.
   const bool good = data.rows == 0

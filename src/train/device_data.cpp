@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "cuthresh/error.hpp"
 #include "train/batches.hpp"
 
 namespace cuthresh::train {
@@ -15,9 +16,10 @@ DeviceData::DeviceData(Backend& backend, const DataSplit& data, const BatchSetti
       outputs_(data.train.outputs),
       train_(upload(data.train)),
       test_(upload(data.test)) {
+  if (data.train.has_images()) prepare_images(data.train);
   if (settings.batch == 0) return;
   order_ = Array<std::int64_t>(backend, train_.rows);
-  batch_inputs_ = Array<float>(backend, settings.batch * features_);
+  if (!has_images_) batch_inputs_ = Array<float>(backend, settings.batch * features_);
   if (settings.labels) {
     batch_labels_ = Array<std::int32_t>(backend, settings.batch);
   } else {
@@ -25,10 +27,55 @@ DeviceData::DeviceData(Backend& backend, const DataSplit& data, const BatchSetti
   }
 }
 
+void DeviceData::prepare_images(const Dataset& train) {
+  has_images_ = true;
+  image_ = {train.height, train.width, train.channels};
+  std::vector<float> scale, shift;
+  for (std::size_t c = 0; c < train.mean.size(); ++c) {
+    scale.push_back(static_cast<float>(1.0 / (255.0 * train.std[c])));
+    shift.push_back(static_cast<float>(-train.mean[c] / train.std[c]));
+  }
+  image_scale_ = Array<float>(backend_, scale);
+  image_shift_ = Array<float>(backend_, shift);
+  const std::int64_t most = std::min(settings_.at_once, std::max(train_.rows, test_.rows));
+  images_ = Array<float>(backend_, std::max(most, settings_.batch) * features_);
+}
+
+/// With a step: as that training step has them; without: as they are.
+void DeviceData::gather_images(const Resident& from, std::int64_t first, const std::int64_t* index,
+                               std::int64_t rows, const std::int64_t* step) {
+  if (rows * features_ > images_.size()) {
+    throw InternalError(
+        {"images",
+         "more rows than room was made for, " + std::to_string(images_.size() / features_),
+         std::to_string(rows), "ask for at most at_once"});
+  }
+  GatherImages args;
+  args.shape = image_;
+  args.rows = rows;
+  args.to = images_.data();
+  args.from = from.pixels.data() + first * features_;
+  args.index = index;
+  args.scale = image_scale_.data();
+  args.shift = image_shift_.data();
+  if (step != nullptr) {
+    args.crop = settings_.crop;
+    args.flip = settings_.flip;
+    args.seed = settings_.seed;
+    args.step = static_cast<std::uint32_t>(*step);
+  }
+  backend_.gather_images(args);
+  held_rows_ = 0;
+}
+
 DeviceData::Resident DeviceData::upload(const Dataset& data) const {
   Resident device;
   device.rows = data.rows;
-  device.inputs = Array<float>(backend_, data.inputs);
+  if (data.has_images()) {
+    device.pixels = Array<std::uint8_t>(backend_, data.pixels);
+  } else {
+    device.inputs = Array<float>(backend_, data.inputs);
+  }
   if (settings_.labels) {
     std::vector<std::int32_t> labels(data.targets.size());
     std::transform(data.targets.begin(), data.targets.end(), labels.begin(),
@@ -41,7 +88,13 @@ DeviceData::Resident DeviceData::upload(const Dataset& data) const {
 }
 
 Batch DeviceData::batch(std::int64_t step) {
-  if (settings_.batch == 0) return slice(Part::kTrain, 0, train_.rows);
+  if (settings_.batch == 0) {
+    if (!has_images_ || (settings_.crop == 0 && !settings_.flip)) {
+      return slice(Part::kTrain, 0, train_.rows);
+    }
+    gather_images(train_, 0, nullptr, train_.rows, &step);
+    return {train_.rows, images_.data(), train_.targets.data(), train_.labels.data()};
+  }
   const std::int64_t an_epoch = (train_.rows + settings_.batch - 1) / settings_.batch;
   if (step / an_epoch != epoch_) {
     epoch_ = step / an_epoch;
@@ -55,22 +108,37 @@ Batch DeviceData::batch(std::int64_t step) {
   const auto row_bytes = [](std::int64_t elements) {
     return static_cast<std::size_t>(elements) * 4;
   };
-  backend_.gather_rows(batch_inputs_.data(), train_.inputs.data(), index, rows,
-                       row_bytes(features_));
+  if (has_images_) {
+    gather_images(train_, 0, index, rows, &step);
+  } else {
+    backend_.gather_rows(batch_inputs_.data(), train_.inputs.data(), index, rows,
+                         row_bytes(features_));
+  }
   if (settings_.labels) {
     backend_.gather_rows(batch_labels_.data(), train_.labels.data(), index, rows, row_bytes(1));
   } else {
     backend_.gather_rows(batch_targets_.data(), train_.targets.data(), index, rows,
                          row_bytes(outputs_));
   }
-  return {rows, batch_inputs_.data(), batch_targets_.data(), batch_labels_.data()};
+  return {rows, has_images_ ? images_.data() : batch_inputs_.data(), batch_targets_.data(),
+          batch_labels_.data()};
 }
 
 Batch DeviceData::slice(Part part, std::int64_t first, std::int64_t rows) {
   const Resident& from = of(part);
   Batch batch;
   batch.rows = rows;
-  batch.inputs = from.inputs.data() + first * features_;
+  if (has_images_) {
+    if (held_part_ != part || held_first_ != first || held_rows_ != rows) {
+      gather_images(from, first, nullptr, rows, nullptr);
+      held_part_ = part;
+      held_first_ = first;
+      held_rows_ = rows;
+    }
+    batch.inputs = images_.data();
+  } else {
+    batch.inputs = from.inputs.data() + first * features_;
+  }
   if (settings_.labels) {
     batch.labels = from.labels.data() + first;
   } else {

@@ -16,14 +16,18 @@ struct Batch {
   const std::int32_t* labels = nullptr;  ///< [rows]; null without
 };
 
+/// What is asked of the rows.
 struct BatchSettings {
   bool labels = false;       ///< the targets are class labels
   std::int64_t batch = 0;    ///< rows a training step; 0: all
   std::uint64_t seed = 0;    ///< of the order of rows in an epoch
   std::int64_t at_once = 0;  ///< most rows that are asked for in one slice
+  std::int64_t crop = 0;     ///< images of a training step are moved by up to so many pixels
+  bool flip = false;         ///< and every second one is mirrored, at random
 };
 
 /// The training and the test rows, resident on the device, and the order in which steps take them.
+/// Images stay bytes there; those asked for become floats in a buffer.
 class DeviceData {
  public:
   enum class Part : std::uint8_t { kTrain, kTest };
@@ -41,11 +45,15 @@ class DeviceData {
  private:
   struct Resident {
     std::int64_t rows = 0;
-    Array<float> inputs;
+    Array<float> inputs;         // without images
+    Array<std::uint8_t> pixels;  // with them
     Array<float> targets;        // without class labels
     Array<std::int32_t> labels;  // with them
   };
 
+  void prepare_images(const Dataset& train);
+  void gather_images(const Resident& from, std::int64_t first, const std::int64_t* index,
+                     std::int64_t rows, const std::int64_t* step);
   Resident upload(const Dataset& data) const;
   const Resident& of(Part part) const { return part == Part::kTrain ? train_ : test_; }
 
@@ -55,6 +63,17 @@ class DeviceData {
   std::int64_t outputs_;
   Resident train_;
   Resident test_;
+
+  // Images as floats, and which slice they are, so that a full batch is made once and not at every
+  // step; no rows: none, or moved at random.
+  ImageShape image_;
+  bool has_images_ = false;
+  Array<float> image_scale_;  // a channel
+  Array<float> image_shift_;
+  Array<float> images_;
+  Part held_part_ = Part::kTrain;
+  std::int64_t held_first_ = 0;
+  std::int64_t held_rows_ = 0;
 
   // Mini-batches: the epoch's order and the gathered rows.
   std::int64_t epoch_ = -1;

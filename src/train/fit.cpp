@@ -49,10 +49,10 @@ class Fit {
       : config_(config),
         observer_(observer),
         data_(load_data(config.data, config.run.seed)),
-        chosen_(choose_backend(data_, config)),
+        spec_(model_spec(config, data_)),
+        chosen_(choose_backend(data_, nn::build_graph(spec_), config)),
         backend_(*chosen_.backend),
-        network_(backend_, model_spec(config, data_),
-                 Trainer::rows_needed(data_.train.rows, config.train.batch)),
+        network_(backend_, spec_, Trainer::rows_needed(data_.train.rows, config.train.batch)),
         task_(make_task(config, network_.parameters().list())),
         folder_(prepare_folder()),
         trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}
@@ -75,11 +75,12 @@ class Fit {
   }
 
  private:
-  static ChosenBackend choose_backend(const DataSplit& data, const FitConfig& config) {
-    check_data(data, config);
+  static ChosenBackend choose_backend(const DataSplit& data, const nn::Graph& graph,
+                                      const FitConfig& config) {
+    check_data(data, config, graph.output().elements());
     ChosenBackend chosen = make_backend(
         {config.run.device, config.run.engine, config.run.threads, config.run.precision});
-    check_operations(*chosen.backend, config);
+    check_operations(*chosen.backend, config, graph);
     return chosen;
   }
 
@@ -100,7 +101,9 @@ class Fit {
 
   TrainerSettings trainer_settings() const {
     return {loss_kind(config_.train), static_cast<float>(config_.train.learning_rate),
-            config_.train.batch, sample_every(), config_.run.seed};
+            config_.train.batch,      sample_every(),
+            config_.run.seed,         config_.data.random_crop,
+            config_.data.random_flip};
   }
 
   search::Settings search_settings() {
@@ -362,6 +365,7 @@ class Fit {
   FitObserver& observer_;
   Clock::time_point start_ = Clock::now();
   DataSplit data_;
+  nn::NetworkSpec spec_;
   ChosenBackend chosen_;
   Backend& backend_;
   nn::Network network_;

@@ -45,9 +45,16 @@ bool penalises(const std::string& pattern, const nn::Parameter& p) {
   return nn::matches_pattern(p.name, pattern) && (!norm || pattern.starts_with("bn"));
 }
 
-void check_part(const Dataset& data, const FitConfig& config, const std::string& part) {
+/// The key that says how many outputs the network has.
+std::string outputs_key(const FitConfig& config) {
+  if (config.model.kind == "mlp") return "model.widths";
+  return config.model.kind == "layers" ? "model.layers" : "model.classes";
+}
+
+void check_part(const Dataset& data, const FitConfig& config, std::int64_t outputs,
+                const std::string& part) {
   const std::vector<std::int64_t>& widths = config.model.widths;
-  if (data.features != widths.front()) {
+  if (config.model.kind == "mlp" && data.features != widths.front()) {
     throw InputError({"model.widths",
                       "the first width must be the number of inputs of the " + part + " data (" +
                           data.source + "), " + std::to_string(data.features),
@@ -55,12 +62,12 @@ void check_part(const Dataset& data, const FitConfig& config, const std::string&
                       "set widths = [" + std::to_string(data.features) + ", …]"});
   }
   if (config.train.loss == "mse") {
-    if (data.outputs != widths.back()) {
-      throw InputError({"model.widths",
-                        "with loss mse the last width must be the number of targets of the " +
-                            part + " data (" + data.source + "), " + std::to_string(data.outputs),
-                        std::to_string(widths.back()),
-                        "set widths = […, " + std::to_string(data.outputs) + "]"});
+    if (data.outputs != outputs) {
+      throw InputError(
+          {outputs_key(config),
+           "with loss mse the network must end in as many outputs as the " + part + " data (" +
+               data.source + ") have targets, " + std::to_string(data.outputs),
+           std::to_string(outputs), "end it in " + std::to_string(data.outputs) + " outputs"});
     }
     return;
   }
@@ -71,31 +78,36 @@ void check_part(const Dataset& data, const FitConfig& config, const std::string&
   }
   for (std::int64_t row = 0; row < data.rows; ++row) {
     const float label = data.targets[static_cast<std::size_t>(row)];
-    if (label != std::floor(label) || label < 0.0f || label >= static_cast<float>(widths.back())) {
+    if (label != std::floor(label) || label < 0.0f || label >= static_cast<float>(outputs)) {
       throw InputError(
           {data.source + ", " + part + " row " + std::to_string(row + 1),
-           "cross-entropy wants whole class labels from 0 to " + std::to_string(widths.back() - 1) +
-               " (the last of model.widths, minus one)",
+           "cross-entropy wants whole class labels from 0 to " + std::to_string(outputs - 1) +
+               " (the network's outputs, minus one; " + outputs_key(config) + ")",
            std::to_string(label), "renumber the classes, widen the last layer, or use loss mse"});
     }
   }
 }
 
 ImageShape input_shape(const Dataset& data) {
+  if (data.has_images()) return {data.height, data.width, data.channels};
   return {1, 1, data.features};
 }
 
-/// Classes, by the largest label, or columns to learn.
-std::int64_t outputs_wanted(const Dataset& data, const FitConfig& config) {
-  if (config.train.loss == "mse") return data.outputs;
+/// Classes, as the data say or by the largest label; with other losses columns to learn.
+std::int64_t outputs_wanted(const DataSplit& data, const FitConfig& config) {
+  if (config.train.loss == "mse") return data.train.outputs;
+  if (data.train.classes > 0) return data.train.classes;
+  // A label beyond this is a measurement, not a class, and would ask for a layer of that width.
+  constexpr float kMostClasses = 65536.0f;
   float largest = 1.0f;
-  for (const float label : data.targets) largest = std::max(largest, label);
+  for (const Dataset* part : {&data.train, &data.test}) {
+    for (const float label : part->targets) largest = std::max(largest, label);
+  }
+  if (!(largest < kMostClasses)) {
+    throw InputError({data.train.source, "cross-entropy wants class labels below 65536",
+                      std::to_string(largest), "renumber the classes, or use loss mse"});
+  }
   return static_cast<std::int64_t>(largest) + 1;
-}
-
-Dataset read_file(const DataConfig& config, const std::string& path, std::int64_t features) {
-  return config.kind == "libsvm" ? read_libsvm(path, features)
-                                 : read_csv(path, config.target_columns);
 }
 
 }  // namespace
@@ -123,23 +135,9 @@ std::optional<std::int64_t> Task::target_total() const {
   return std::accumulate(targets.begin(), targets.end(), std::int64_t{0});
 }
 
-DataSplit load_data(const DataConfig& config, std::uint64_t seed) {
-  const bool built_in = config.kind == "mackey-glass";
-  if (!config.test_path.empty() && !built_in) {
-    DataSplit split;
-    split.train = read_file(config, config.path, 0);
-    // The training file fixes the inputs: a test file whose last ones are all zero has the same
-    // number.
-    split.test = read_file(config, config.test_path, split.train.features);
-    return split;
-  }
-  const Dataset all = built_in ? make_mackey_glass() : read_file(config, config.path, 0);
-  return split_dataset(all, {config.train_rows, config.train_fraction, config.shuffle, seed});
-}
-
-void check_data(const DataSplit& data, const FitConfig& config) {
-  check_part(data.train, config, "training");
-  if (data.test.rows > 0) check_part(data.test, config, "test");
+void check_data(const DataSplit& data, const FitConfig& config, std::int64_t outputs) {
+  check_part(data.train, config, outputs, "training");
+  if (data.test.rows > 0) check_part(data.test, config, outputs, "test");
   if (config.train.batch > data.train.rows) {
     throw InputError({"train.batch",
                       "larger than the " + std::to_string(data.train.rows) + " training rows",
@@ -147,13 +145,22 @@ void check_data(const DataSplit& data, const FitConfig& config) {
   }
 }
 
-void check_operations(const Backend& backend, const FitConfig& config) {
-  std::vector<Operation> needed = {Operation::kDense, Operation::kProxStep, Operation::kKkt};
+void check_operations(const Backend& backend, const FitConfig& config, const nn::Graph& graph) {
+  std::vector<Operation> needed = {Operation::kProxStep, Operation::kKkt};
+  for (const nn::Node& node : graph.nodes) {
+    if (node.kind == nn::NodeKind::kConv) needed.push_back(Operation::kConv);
+    if (node.kind == nn::NodeKind::kDense) needed.push_back(Operation::kDense);
+    if (node.kind == nn::NodeKind::kPool) needed.push_back(Operation::kPool);
+    if (node.kind == nn::NodeKind::kBatchNorm) needed.push_back(Operation::kBatchNorm);
+    if (node.kind == nn::NodeKind::kDropout) needed.push_back(Operation::kDropout);
+  }
+  if (config.train.momentum > 0.0) needed.push_back(Operation::kMomentum);
   needed.push_back(loss_kind(config.train) == LossKind::kMse ? Operation::kMse
                                                              : Operation::kSoftmaxCrossEntropy);
   const bool bracket_found = config.search.method != "fixed" && config.search.lambda.empty();
   if (config.search.method == "gradient-median" || bracket_found)
     needed.push_back(Operation::kSelect);
+  if (config.data.has_images()) needed.push_back(Operation::kImages);
   for (const Operation operation : needed) {
     const std::string reason = backend.unsupported(operation);
     if (reason.empty()) continue;
@@ -176,7 +183,7 @@ nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data) {
   } else if (m.kind == "layers") {
     spec.layers = nn::parse_layers(m.layers);
   } else {
-    const std::int64_t outputs = m.classes > 0 ? m.classes : outputs_wanted(data.train, config);
+    const std::int64_t outputs = m.classes > 0 ? m.classes : outputs_wanted(data, config);
     const auto lines = nn::preset_layers(m.kind, m.activation, outputs);
     if (!lines) {
       throw InputError({"model.kind", "unknown model", m.kind,

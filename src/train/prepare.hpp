@@ -41,12 +41,12 @@ struct Task {
 };
 
 DataSplit load_data(const DataConfig& config, std::uint64_t seed);
-/// Throws InputError when the data do not fit the widths or the loss.
-void check_data(const DataSplit& data, const FitConfig& config);
+/// Throws InputError when the data do not fit the network, which has so many outputs, or the loss.
+void check_data(const DataSplit& data, const FitConfig& config, std::int64_t outputs);
 
 /// Throws InputError, with the room's reason, when the device lacks an operation that the run
 /// needs.
-void check_operations(const Backend& backend, const FitConfig& config);
+void check_operations(const Backend& backend, const FitConfig& config, const nn::Graph& graph);
 
 /// The network for these data. Throws InputError when its description has a fault.
 nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data);

@@ -16,7 +16,7 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
       outputs_(network.outputs()),
       data_(backend, data,
             {settings.loss == LossKind::kCrossEntropy, settings.batch, settings.seed,
-             network.max_rows()}),
+             network.max_rows(), settings.random_crop, settings.random_flip}),
       sum_(backend, 1) {
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;

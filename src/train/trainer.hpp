@@ -24,6 +24,8 @@ struct TrainerSettings {
   std::int64_t batch = 0;         ///< 0: full batch
   std::int64_t sample_every = 1;  ///< steps between two looks at the batch's loss
   std::uint64_t seed = 0;
+  std::int64_t random_crop = 0;  ///< images of a step are moved by up to so many pixels
+  bool random_flip = false;      ///< and every second one is mirrored, at random
 };
 
 /// Mean loss and, for cross-entropy, the share of rows classified right.

@@ -99,6 +99,29 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_TRUE(c.run.force);
 }
 
+TEST(Config, ReadsTheKeysOfImages) {
+  const FitConfig c = parse(with("data",
+                                 "kind = \"idx\"\npath = \"p\"\ntrain_images = \"a\"\n"
+                                 "train_labels = \"b\"\ntest_images = \"c\"\ntest_labels = \"d\"\n"
+                                 "test_rows = 7\nmean = 0.25\nstd = [0.5, 0.75, 1]\n"
+                                 "random_crop = 4\nrandom_flip = true",
+                                 "kind"));
+  EXPECT_TRUE(c.data.has_images());
+  EXPECT_EQ(c.data.path, "p");
+  EXPECT_EQ(c.data.train_images, "a");
+  EXPECT_EQ(c.data.train_labels, "b");
+  EXPECT_EQ(c.data.test_images, "c");
+  EXPECT_EQ(c.data.test_labels, "d");
+  EXPECT_EQ(c.data.train_rows, 1000);
+  EXPECT_EQ(c.data.test_rows, 7);
+  EXPECT_THAT(c.data.mean, ElementsAre(0.25));
+  EXPECT_THAT(c.data.std, ElementsAre(0.5, 0.75, 1.0));
+  EXPECT_EQ(c.data.random_crop, 4);
+  EXPECT_TRUE(c.data.random_flip);
+  EXPECT_TRUE(parse(with("data", "kind = \"cifar10\"\npath = \"p\"", "kind")).data.has_images());
+  EXPECT_FALSE(parse(kGood).data.has_images());
+}
+
 TEST(Config, DefaultsAreThoseOfTheHeader) {
   const FitConfig c = parse(kGood);
   const FitConfig fresh;

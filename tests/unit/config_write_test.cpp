@@ -38,14 +38,28 @@ FitConfig random_config(std::mt19937_64& rng) {
     return out;
   };
   FitConfig c;
-  c.data.kind = "csv";
   c.data.path = text();
-  for (std::int64_t i = below(3); i > 0; --i) c.data.target_columns.push_back(text());
-  if (below(2))
-    c.data.train_rows = below(1u << 30) + 1;
-  else
-    c.data.train_fraction = real();
-  c.data.shuffle = below(2) == 0;
+  if (below(2)) {
+    c.data.kind = "idx";
+    c.data.train_images = text();
+    c.data.train_labels = text();
+    c.data.test_images = text();
+    c.data.test_labels = text();
+    c.data.train_rows = below(1u << 30);
+    c.data.test_rows = below(1u << 30);
+    for (std::int64_t i = below(4); i > 0; --i) c.data.mean.push_back(real() - 0.25);
+    for (std::int64_t i = below(4); i > 0; --i) c.data.std.push_back(real() + 0.01);
+    c.data.random_crop = below(9);
+    c.data.random_flip = below(2) == 0;
+  } else {
+    c.data.kind = "csv";
+    for (std::int64_t i = below(3); i > 0; --i) c.data.target_columns.push_back(text());
+    if (below(2))
+      c.data.train_rows = below(1u << 30) + 1;
+    else
+      c.data.train_fraction = real();
+    c.data.shuffle = below(2) == 0;
+  }
   switch (below(3)) {
     case 0:
       for (std::int64_t i = below(4); i >= -1; --i) c.model.widths.push_back(below(500) + 1);

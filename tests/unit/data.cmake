@@ -1,3 +1,7 @@
 cth_test(data_test data_test.cpp data_readers_test.cpp)
+cth_test(device_data_test device_data_test.cpp)
+cth_test(image_fit_test image_fit_test.cpp)
+cth_test(idx_test idx_test.cpp)
+cth_test(cifar10_test cifar10_test.cpp)
 cth_test(safetensors_test safetensors_test.cpp)
 cth_test(run_folder_test run_folder_test.cpp)
