@@ -109,6 +109,12 @@ CTH_DEVICE std::uint32_t atomic_max(std::uint32_t* to, std::uint32_t value) {
 CTH_DEVICE void fence() {
   __threadfence();
 }
+/// Writes a word of mapped host memory, where the host finds it without asking; what this thread
+/// wrote before is there by then.
+CTH_DEVICE void tell_host(std::uint32_t* to, std::uint32_t value) {
+  __threadfence_system();
+  *static_cast<volatile std::uint32_t*>(to) = value;
+}
 /// A read that sees what other blocks of this launch wrote before a fence.
 template <class T>
 CTH_DEVICE T load_fresh(const T* from) {
@@ -173,6 +179,10 @@ CTH_DEVICE std::uint32_t atomic_max(std::uint32_t* to, std::uint32_t value) {
 }
 CTH_DEVICE void fence() {
   simt::before_fence();  // one OS thread: nothing to order but ThreadSanitizer's view
+}
+CTH_DEVICE void tell_host(std::uint32_t* to, std::uint32_t value) {
+  simt::before_fence();
+  *static_cast<volatile std::uint32_t*>(to) = value;
 }
 template <class T>
 CTH_DEVICE T load_fresh(const T* from) {

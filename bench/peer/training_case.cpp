@@ -26,23 +26,25 @@ class TrainingCase final : public Case {
     std::int64_t last = 0;
     std::int64_t taken = 0;
     watch.start();
-    const auto look = [&](std::int64_t step, const StepStatus&, std::optional<double>) {
-      taken = step;
-      if (step - last < watch.steps()) return false;
+    bool enough = false;
+    const auto look = [&](std::int64_t step, const StepStatus&, const train::Sample&) {
+      if (step - last < watch.steps()) return;
       watch.lap(step - last);
       last = step;
-      if (watch.enough()) return true;
+      enough = watch.enough();
       watch.start();
-      return false;
     };
-    const StepStatus status = trainer_.run(lambda_, never(), kForever, look);
+    const auto ask = [&] {
+      ++taken;
+      return enough ? train::Trainer::Wish::kEnd : train::Trainer::Wish::kLook;
+    };
+    const StepStatus status = trainer_.run(lambda_, never(), kForever, look, ask);
     require_all_steps(status, taken);
     return watch.timing();
   }
 
   Outcome check() override {
-    const auto look = [](std::int64_t, const StepStatus&, std::optional<double>) { return false; };
-    const StepStatus status = trainer_.run(lambda_, {}, kCheckSteps, look);
+    const StepStatus status = trainer_.run(lambda_, {}, kCheckSteps, {});
     require_all_steps(status, kCheckSteps);
     return {status.total, trainer_.evaluate_train().loss};
   }

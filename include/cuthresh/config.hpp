@@ -46,13 +46,26 @@ struct ModelConfig {
   std::string init = "pytorch";      ///< pytorch | he | glorot
 };
 
+/// What a number of steps between two samples holds for "never".
+inline constexpr std::int64_t kNever = -1;
+
 /// [train]: one training (Algorithm 3).
 struct TrainConfig {
-  std::string loss = "mse";     ///< mse | cross-entropy
-  double learning_rate = 0.1;   ///< α > 0
-  std::int64_t steps = 0;       ///< steps a round, ≥ 1
+  std::string loss = "mse";           ///< mse | cross-entropy
+  double learning_rate = 0.1;         ///< α > 0
+  double momentum = 0.0;              ///< μ in [0, 1); 0: none
+  bool nesterov = false;              ///< Nesterov's form of the momentum
+  std::string schedule = "constant";  ///< of α: constant | step | cosine
+  std::int64_t warmup = 0;            ///< steps from 0 up to α, before the schedule begins
+  std::int64_t decay_every = 0;       ///< "step": steps after which α is multiplied, ≥ 1
+  double decay_factor = 0.1;          ///< "step": by this, in (0, 1]
+  double final_learning_rate = 0.0;   ///< "cosine": where α ends
+  /// Steps a round, or passes over the training rows: exactly one of the two; 0: not given.
+  std::int64_t steps = 0;
+  std::int64_t epochs = 0;
   std::int64_t batch = 0;       ///< 0: full batch ("full"); else rows a step, ≥ 1
-  std::int64_t eval_every = 0;  ///< steps between samples in history.csv; 0: steps/50
+  std::int64_t eval_every = 0;  ///< steps between samples in history.csv; 0: steps/50; kNever
+  std::int64_t test_every = 0;  ///< steps between test losses in history.csv; 0: rounds' ends only
 };
 
 /// [sparsity]: what is prescribed. Exactly one of target_nnz, target_sparsity and layers, except

@@ -37,6 +37,8 @@ struct RoundResult {
   bool hit = false;         ///< the target was met
   bool diverged = false;    ///< stopped by a non-finite weight, or ended with a non-finite loss
   double seconds = 0.0;
+  std::optional<double> train_accuracy = {};  ///< cross-entropy only, in [0, 1]
+  std::optional<double> test_accuracy = {};   ///< the same; none without test rows
 };
 
 /// How the target was met: a stop at a crossing is not a stationary point.
@@ -59,12 +61,16 @@ struct FitResult {
   std::int64_t best_round = 0;
   std::int64_t steps_total = 0;
   double train_loss = 0.0;
-  double test_loss = 0.0;               ///< NaN without test rows
-  std::optional<double> test_accuracy;  ///< cross-entropy only, in [0, 1]
+  double test_loss = 0.0;                     ///< NaN without test rows
+  std::optional<double> train_accuracy = {};  ///< cross-entropy only, in [0, 1]
+  std::optional<double> test_accuracy = {};   ///< the same; none without test rows
   double seconds = 0.0;
   std::vector<LayerResult> layers;
   std::vector<RoundResult> rounds;
   std::uint64_t bytes_to_host = 0;  ///< moved from the device to the host, the network included
+  /// What the search itself took of them: without samples and progress, the certificate and the
+  /// network.
+  std::uint64_t bytes_to_host_search = 0;
   std::string folder;  ///< the run folder: run.out, or run.out-2, … if that appeared meanwhile
   std::string device;  ///< "cpu (oneDNN 2.6.3, 2 threads, avx512)" and why it was taken
 };
@@ -84,12 +90,14 @@ class CTH_API FitObserver {
     double seconds = 0.0;             ///< since fit() started
     double round_seconds_left = 0.0;  ///< estimate for this round
   };
-  /// At most about ten times a second.
+  /// Asked about ten times a second whether progress() is to be called: on a GPU that waits for all
+  /// steps enqueued.
+  virtual bool wants_progress() { return true; }
   virtual void progress(const Progress&) {}
   virtual void round_ended(const RoundResult&) {}
   /// Something worth a line: the device taken, a bracket end widened, a divergence.
   virtual void note(const std::string&) {}
-  /// Asked between steps: true ends the run as a budget would, keeping the best network.
+  /// Asked about ten times a second: true ends the run as a budget would, keeping the best network.
   virtual bool cancelled() { return false; }
 };
 

@@ -63,6 +63,7 @@ struct StopRecord {
   std::int64_t after;     // steps after the first `after` are looked at
   std::int32_t bands;     // 0: never by count; 1: over the total; else one a group
   std::int32_t required;  // bands that must hold at once
+  std::uint32_t run = 0;  // number of this run of steps: what is announced when it stops
 };
 
 /// Where a launch adds up: this, then [groups] counts; all zero between launches (the last block

@@ -43,6 +43,8 @@ struct ProxStepArguments {
   double* tile_norms;            // [tile_count]
   const TileRange* group_tiles;  // [groups]: where all tiles of the group lie (others may too)
   double* norms;                 // [groups], published
+  // Mapped host memory: gets stop->run when the steps stop, once. Null: nobody waits for it.
+  std::uint32_t* announcement = nullptr;
 };
 
 /// What a launch does besides the step and the counts.
@@ -260,7 +262,9 @@ CTH_DEVICE void publish(const ProxStepArguments<Compute>& args, StepShared<kThre
   const bool holds = stop.bands > 1 ? static_cast<std::int64_t>(met) >= stop.required
                                     : counts_meet(&total, args.bands, stop.bands, stop.required);
   const bool looked_at = stop.bands > 0 && static_cast<std::int64_t>(steps) > stop.after;
-  *args.status = {steps, nonfinite != 0 || (looked_at && holds) ? 1U : 0U, total, nonfinite};
+  const bool stopped = nonfinite != 0 || (looked_at && holds);
+  *args.status = {steps, stopped ? 1U : 0U, total, nonfinite};
+  if (stopped && args.announcement != nullptr) device::tell_host(args.announcement, stop.run);
   args.sums->ticket = 0;
   args.sums->nonfinite = 0;
 }

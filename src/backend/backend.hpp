@@ -157,8 +157,6 @@ class Backend {
   virtual std::string description() const = 0;
   /// Empty when the operation exists in this room; else the reason why it does not.
   virtual std::string unsupported(Operation operation) const = 0;
-  /// Steps worth enqueuing between two looks at the status: 1 where looking is free.
-  virtual std::int64_t steps_per_look() const = 0;
 
   // Memory. allocate gives at least 64-byte alignment; 0 bytes give a null pointer.
   virtual void* allocate(std::size_t bytes) = 0;
@@ -169,10 +167,14 @@ class Backend {
   virtual void zero(void* to, std::size_t bytes) = 0;
   /// Device to host; waits, and counts the bytes.
   virtual void download(void* to, const void* from, std::size_t bytes) = 0;
-  /// All that came back so far: downloads, and 8 bytes a number that a read_* call gave.
+  /// All that came back so far: downloads, 8 bytes a number that a read_* call gave, and what a
+  /// device says of itself when it stops (4 bytes a run of steps).
   virtual std::uint64_t bytes_to_host() const = 0;
   /// Waits until everything enqueued is done, for whoever takes the time.
   virtual void synchronize() = 0;
+  /// Called after every step that is enqueued without a look at it: waits where the device is too
+  /// far behind, so that few steps are enqueued beyond one that stops. Nothing is read back.
+  virtual void throttle() = 0;
 
   // Networks.
   virtual void dense_forward(const DenseForward& args) = 0;
@@ -216,7 +218,7 @@ class Backend {
   /// pass; then the stop rule. Does nothing once stopped.
   virtual void prox_step(ProxPlan& plan) = 0;
   /// True once the stop rule held or a value was non-finite, as far as is known here by now:
-  /// nothing is waited for and nothing read back, so true may come late.
+  /// nothing is waited for and nothing asked of the device, so true may come late.
   virtual bool known_to_have_stopped(const ProxPlan& plan) = 0;
   /// Valid until the next call with this plan.
   virtual const StepStatus& read_status(ProxPlan& plan) = 0;

@@ -13,7 +13,7 @@ using FieldOf = Field (*)(FitConfig&);
 using Text = std::string_view;
 
 Key plain(Text section, Text name, FieldOf field, Text doc) {
-  return {section, name, field, doc, {}, {}, {}, false, false};
+  return {section, name, field, doc, {}, {}, {}, false, {}, 0};
 }
 
 Key choice(Text section, Text name, FieldOf field, std::vector<Text> choices, Text doc) {
@@ -40,16 +40,18 @@ Key file_path(Text section, Text name, FieldOf field, Text doc) {
   return key;
 }
 
-Key full_or_whole(Text section, Text name, FieldOf field, WholeRange range, Text doc) {
+/// A whole number or a word, which the field holds as `word_value`.
+Key word_or_whole(Text section, Text name, FieldOf field, WholeRange range, Text word,
+                  std::int64_t word_value, Text doc) {
   Key key = whole(section, name, field, range, doc);
-  key.full_or_whole = true;
+  key.word = word;
+  key.word_value = word_value;
   return key;
 }
 
 // Upper ends exist so that products stay far inside 64 bits (10^12 steps × 10^6 rounds = 10^18) and
 // a slip of the keyboard is found before hours of training; λ up to 10^30 leaves a threshold αλ,
 // with α at most 10^3, far below the largest float, 3.4·10^38.
-constexpr WholeRange kSteps{1, 1'000'000'000'000};
 constexpr WholeRange kOptionalSteps{0, 1'000'000'000'000};
 constexpr RealRange kLambda{0.0, 1e30, false, false};
 
@@ -136,14 +138,43 @@ std::vector<Key> build() {
       real(
           "train", "learning_rate", [](C& c) -> Field { return &c.train.learning_rate; },
           {0.0, 1000.0, true, false}, "step size"),
+      real(
+          "train", "momentum", [](C& c) -> Field { return &c.train.momentum; },
+          {0.0, 1.0, false, true}, "0: none"),
+      plain(
+          "train", "nesterov", [](C& c) -> Field { return &c.train.nesterov; },
+          "Nesterov's form of the momentum"),
+      choice(
+          "train", "schedule", [](C& c) -> Field { return &c.train.schedule; },
+          {"constant", "step", "cosine"}, "how the learning rate goes on in a round"),
       whole(
-          "train", "steps", [](C& c) -> Field { return &c.train.steps; }, kSteps, "steps a round"),
-      full_or_whole(
-          "train", "batch", [](C& c) -> Field { return &c.train.batch; }, {1, kNoLimit},
+          "train", "warmup", [](C& c) -> Field { return &c.train.warmup; }, kOptionalSteps,
+          "steps up to the learning rate, before the schedule"),
+      whole(
+          "train", "decay_every", [](C& c) -> Field { return &c.train.decay_every; },
+          kOptionalSteps, "schedule step: steps between two decays"),
+      real(
+          "train", "decay_factor", [](C& c) -> Field { return &c.train.decay_factor; },
+          {0.0, 1.0, true, false}, "schedule step: what a decay multiplies by"),
+      real(
+          "train", "final_learning_rate",
+          [](C& c) -> Field { return &c.train.final_learning_rate; }, {0.0, 1000.0, false, false},
+          "schedule cosine: where it ends"),
+      whole(
+          "train", "steps", [](C& c) -> Field { return &c.train.steps; }, kOptionalSteps,
+          "steps a round; 0: by epochs"),
+      whole(
+          "train", "epochs", [](C& c) -> Field { return &c.train.epochs; }, {0, 1'000'000'000},
+          "passes over the training rows a round; 0: by steps"),
+      word_or_whole(
+          "train", "batch", [](C& c) -> Field { return &c.train.batch; }, {1, kNoLimit}, "full", 0,
           "rows a step, or \"full\""),
-      whole(
+      word_or_whole(
           "train", "eval_every", [](C& c) -> Field { return &c.train.eval_every; }, kOptionalSteps,
-          "steps between samples in history.csv; 0: steps/50"),
+          "never", kNever, "steps between samples in history.csv; 0: steps/50"),
+      whole(
+          "train", "test_every", [](C& c) -> Field { return &c.train.test_every; }, kOptionalSteps,
+          "steps between test losses in history.csv; 0: at rounds' ends"),
 
       whole(
           "sparsity", "target_nnz", [](C& c) -> Field { return &c.sparsity.target_nnz; },
@@ -225,7 +256,8 @@ struct Describe {
                                : fmt::format("one of {}", fmt::join(key.choices, ", "));
   }
   std::string operator()(const std::int64_t*) const {
-    return (key.full_or_whole ? "\"full\" or " : "") + describe(key.whole, "a whole number");
+    const std::string number = describe(key.whole, "a whole number");
+    return key.word.empty() ? number : fmt::format("\"{}\" or {}", key.word, number);
   }
   std::string operator()(const std::uint64_t*) const {
     return describe(key.whole, "a whole number");

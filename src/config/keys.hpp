@@ -49,7 +49,8 @@ struct Key {
   WholeRange whole;                       ///< whole numbers: a value, or each entry
   RealRange real;                         ///< numbers: a value, or each entry
   bool is_path = false;                   ///< relative to the file's folder
-  bool full_or_whole = false;             ///< "full" stands for 0, which is not written as a number
+  std::string_view word;                  ///< whole numbers: what stands for word_value
+  std::int64_t word_value = 0;            ///< not written as a number
 
   std::string path() const { return std::string(section) + "." + std::string(name); }
 };

@@ -46,6 +46,7 @@ const std::vector<std::vector<std::string>>& exclusive_groups() {
   static const std::vector<std::vector<std::string>> groups = {
       {"sparsity.target_nnz", "sparsity.target_sparsity", "sparsity.layers"},
       {"data.train_rows", "data.train_fraction"},
+      {"train.steps", "train.epochs"},
   };
   return groups;
 }

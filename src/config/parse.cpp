@@ -108,17 +108,15 @@ class Store {
     *out = *text;
   }
   void operator()(std::int64_t* out) const {
-    if (key_.full_or_whole) {
-      const auto text = node_.value_exact<std::string>();
-      if (text && *text == "full") {
-        *out = 0;
-        return;
-      }
-      *out = whole(node_, path_);
-      if (*out == 0) refuse(node_, path_, "write \"full\" for all rows in every step");
+    const auto text = node_.value_exact<std::string>();
+    if (!key_.word.empty() && text && *text == key_.word) {
+      *out = key_.word_value;
       return;
     }
     *out = whole(node_, path_);
+    if (!key_.word.empty() && *out == key_.word_value) {
+      refuse(node_, path_, fmt::format("write \"{}\" if that is meant", key_.word));
+    }
   }
   void operator()(std::uint64_t* out) const {
     const std::int64_t value = whole(node_, path_);

@@ -42,7 +42,7 @@ class RangeCheck {
     refuse(path_, in_quotes(*value), did_you_mean(*value, key_.choices, "write one of these"));
   }
   void operator()(const std::int64_t* value) const {
-    if (key_.full_or_whole && *value == 0) return;  // 0 is how FitConfig holds "full"
+    if (!key_.word.empty() && *value == key_.word_value) return;  // as FitConfig holds the word
     check_whole(path_, *value);
   }
   void operator()(const std::optional<std::int64_t>* value) const {
@@ -233,9 +233,53 @@ void check_lambda(const SearchConfig& search, const Origins& origins) {
   }
 }
 
+void check_train(const TrainConfig& train, const Origins& origins) {
+  if ((train.steps > 0) == (train.epochs > 0)) {
+    const bool both = train.steps > 0;
+    fail(origins, both ? "train.epochs" : "train.steps",
+         both ? "train.steps is given too, and either says how long a round is"
+              : "a round needs a length, at least 1 step",
+         std::to_string(both ? train.epochs : train.steps),
+         both ? "keep one of the two" : "set steps or epochs");
+  }
+  if (static_cast<float>(train.momentum) >= 1.0f) {
+    fail(origins, "train.momentum", "must be below 1 (in single precision)",
+         fmt::to_string(train.momentum), "take a smaller number");
+  }
+  if (train.nesterov && train.momentum == 0.0) {
+    fail(origins, "train.nesterov", "train.momentum is 0, so there is nothing to take its form",
+         "true", "set train.momentum, 0.9 for instance, or remove the key");
+  }
+  const TrainConfig defaults;
+  const auto only_for = [&](const char* schedule, const char* key, bool given, std::string value) {
+    if (!given || train.schedule == schedule) return;
+    fail(origins, key,
+         fmt::format("only schedule = \"{}\" has it, and train.schedule is {}", schedule,
+                     train.schedule),
+         value, "remove the key, or change train.schedule");
+  };
+  only_for("step", "train.decay_every", train.decay_every != defaults.decay_every,
+           std::to_string(train.decay_every));
+  only_for("step", "train.decay_factor", train.decay_factor != defaults.decay_factor,
+           fmt::to_string(train.decay_factor));
+  only_for("cosine", "train.final_learning_rate",
+           train.final_learning_rate != defaults.final_learning_rate,
+           fmt::to_string(train.final_learning_rate));
+  if (train.schedule == "step" && train.decay_every == 0) {
+    fail(origins, "train.decay_every", "train.schedule = \"step\" needs a number of steps", "0",
+         "write for instance decay_every = 1000");
+  }
+  if (train.steps > 0 && train.warmup >= train.steps) {
+    fail(origins, "train.warmup",
+         fmt::format("must be below train.steps = {}, or the schedule never begins", train.steps),
+         std::to_string(train.warmup), "take a smaller number");
+  }
+}
+
 void check_between_sections(const FitConfig& config, const Origins& origins) {
   const SearchConfig& search = config.search;
-  if (search.stop == "first-hit" && search.first_hit_after >= config.train.steps) {
+  if (search.stop == "first-hit" && config.train.steps > 0 &&
+      search.first_hit_after >= config.train.steps) {
     fail(origins, "search.first_hit_after",
          fmt::format("must be below train.steps = {}, or no step is left to hit at",
                      config.train.steps),
@@ -255,6 +299,7 @@ void check(const FitConfig& config, const Origins& origins) {
   for (const Key& key : keys()) std::visit(RangeCheck(key, origins), key.field(readable));
   check_data(config.data, origins);
   check_model(config, origins);
+  check_train(config.train, origins);
   check_targets(config, origins);
   check_lambda(config.search, origins);
   check_between_sections(config, origins);

@@ -54,7 +54,8 @@ struct Print {
 
   std::string operator()(const std::string* v) const { return quote(*v); }
   std::string operator()(const std::int64_t* v) const {
-    return key.full_or_whole && *v == 0 ? "\"full\"" : std::to_string(*v);
+    return !key.word.empty() && *v == key.word_value ? quote(std::string(key.word))
+                                                     : std::to_string(*v);
   }
   std::string operator()(const std::uint64_t* v) const { return std::to_string(*v); }
   std::string operator()(const double* v) const { return number(*v); }

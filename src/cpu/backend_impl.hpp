@@ -19,7 +19,6 @@ class CpuBackend final : public Backend {
 
   std::string description() const override;
   std::string unsupported(Operation operation) const override;
-  std::int64_t steps_per_look() const override { return 1; }
 
   void* allocate(std::size_t bytes) override;
   void deallocate(void* pointer) noexcept override;
@@ -29,6 +28,7 @@ class CpuBackend final : public Backend {
   void download(void* to, const void* from, std::size_t bytes) override;
   std::uint64_t bytes_to_host() const override { return bytes_to_host_; }
   void synchronize() override {}
+  void throttle() override {}
 
   void dense_forward(const DenseForward& args) override;
   void dense_backward(const DenseBackward& args) override;

@@ -23,8 +23,6 @@ class CudaBackend final : public Backend {
 
   std::string description() const override;
   std::string unsupported(Operation operation) const override;
-  /// A look costs a wait for everything enqueued; the stop rule is exact without one.
-  std::int64_t steps_per_look() const override { return 256; }
 
   void* allocate(std::size_t bytes) override;
   void deallocate(void* pointer) noexcept override;
@@ -34,6 +32,7 @@ class CudaBackend final : public Backend {
   void download(void* to, const void* from, std::size_t bytes) override;
   std::uint64_t bytes_to_host() const override { return context_.bytes_to_host(); }
   void synchronize() override;
+  void throttle() override;
 
   void dense_forward(const DenseForward& args) override;
   void dense_backward(const DenseBackward& args) override;
@@ -73,6 +72,8 @@ class CudaBackend final : public Backend {
   std::vector<KktResult> read_kkt(ProxPlan& plan) override;
 
  private:
+  /// The word that a step writes when it stops came over the bus: 4 bytes, once a run of steps.
+  void count_announcement(const CudaPlan& plan);
   void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
 
   Context context_;

@@ -22,6 +22,7 @@ Context::Context(int device, Precision precision)
     : device_(select(health_, device)),
       precision_(precision),
       stream_(health_),
+      pace_(health_),
       pool_(health_, device) {
   cudaDeviceProp properties{};
   health_.check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");

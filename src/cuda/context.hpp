@@ -30,6 +30,7 @@ class Context {
 
   Health& health() noexcept { return health_; }
   StreamView stream() const noexcept { return stream_.view(); }
+  Pace& pace() noexcept { return pace_; }
   void synchronize() { stream_.synchronize(); }
   int device() const noexcept { return device_; }
   int processors() const noexcept { return processors_; }
@@ -48,6 +49,8 @@ class Context {
   /// came packed that the interface counts at 8 bytes each.
   void to_host(void* to, const void* from, std::size_t bytes, std::size_t more = 0);
   std::uint64_t bytes_to_host() const noexcept { return bytes_to_host_; }
+  /// For what a kernel wrote into the host's memory by itself.
+  void count_to_host(std::size_t bytes) noexcept { bytes_to_host_ += bytes; }
   /// The same into pinned memory of the context's, valid until the next call.
   const std::byte* read(const void* from, std::size_t bytes, std::size_t more = 0);
 
@@ -87,6 +90,7 @@ class Context {
   int device_;
   Precision precision_;
   Stream stream_;
+  Pace pace_;
   Pool pool_;
   std::string name_;
   int processors_ = 0;

@@ -30,4 +30,9 @@ void CudaBackend::synchronize() {
   context_.synchronize();
 }
 
+void CudaBackend::throttle() {
+  context_.health().require_usable("throttle");
+  context_.pace().step(context_.stream());
+}
+
 }  // namespace cuthresh::cuda

@@ -105,6 +105,11 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
 }
 
 CudaPlan::~CudaPlan() {
+  if (announced_ != nullptr) {
+    // Not stream-ordered: a step under way may still write there.
+    context_.health().note(cudaStreamSynchronize(context_.stream().get()), "cudaStreamSynchronize");
+    context_.health().note(cudaFreeHost(announced_), "cudaFreeHost");
+  }
   context_.deallocate(memory_);
   context_.deallocate(bins_);
 }
@@ -121,6 +126,26 @@ std::size_t CudaPlan::place(std::size_t bytes) {
 TensorList CudaPlan::list() const {
   return {at<TensorRecord>(tensors_), at<Tile>(tiles_), tile_count_,
           static_cast<std::int32_t>(groups_)};
+}
+
+std::uint32_t CudaPlan::begin_run() {
+  if (announced_ == nullptr) {
+    context_.health().require_usable("cudaHostAlloc");
+    void* word = nullptr;
+    context_.health().check(cudaHostAlloc(&word, sizeof(std::uint32_t), cudaHostAllocMapped),
+                            "cudaHostAlloc");
+    announced_ = static_cast<std::uint32_t*>(word);
+    *announced_ = 0;
+    void* mapped = nullptr;
+    context_.health().check(cudaHostGetDevicePointer(&mapped, word, 0), "cudaHostGetDevicePointer");
+    announced_on_device_ = static_cast<std::uint32_t*>(mapped);
+  }
+  return ++run_;
+}
+
+bool CudaPlan::stop_announced() const {
+  return announced_ != nullptr && run_ != 0 &&
+         *static_cast<const volatile std::uint32_t*>(announced_) == run_;
 }
 
 std::uint64_t* CudaPlan::bins() {

@@ -43,7 +43,17 @@ class CudaPlan final : public ProxPlan {
   /// Elements of all penalised tensors.
   std::int64_t penalised() const { return penalised_; }
 
-  StepStatus last;  ///< what read_status gave
+  /// Numbers runs of steps, so that what an earlier one announces late does not count for a later
+  /// one. The first also makes the word that is announced in.
+  std::uint32_t begin_run();
+  std::uint32_t run() const { return run_; }
+  /// A word of mapped host memory, by the device's address, that a step sets to the number of its
+  /// run when it stops. Null before the first run.
+  std::uint32_t* announcement() const { return announced_on_device_; }
+  bool stop_announced() const;
+
+  StepStatus last;                        ///< what read_status gave
+  mutable std::uint32_t counted_run = 0;  ///< the latest whose announcement was counted
 
  private:
   template <class T>
@@ -64,6 +74,9 @@ class CudaPlan final : public ProxPlan {
               results_ = 0, select_ = 0, select_results_ = 0;
   std::byte* memory_ = nullptr;
   std::uint64_t* bins_ = nullptr;
+  std::uint32_t* announced_ = nullptr;            // the host's address
+  std::uint32_t* announced_on_device_ = nullptr;  // the device's
+  std::uint32_t run_ = 0;
 };
 
 }  // namespace cuthresh::cuda

@@ -46,7 +46,8 @@ void CudaBackend::set_learning_rate(ProxPlan& plan, float alpha) {
 void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   CudaPlan& p = as_cuda_plan(plan);
   check_stop(rule, p.groups());
-  const StopRecord record{rule.after, static_cast<std::int32_t>(rule.bands.size()), rule.required};
+  const StopRecord record{rule.after, static_cast<std::int32_t>(rule.bands.size()), rule.required,
+                          p.begin_run()};
   context_.upload(p.stop(), &record, sizeof record);
   context_.upload(p.bands(), rule.bands.data(), rule.bands.size() * sizeof(CountBand));
   context_.zero(p.status(), p.status_bytes());
@@ -63,6 +64,7 @@ void CudaBackend::prox_step(ProxPlan& plan) {
   args.bands = p.bands();
   args.status = p.status();
   args.sums = p.sums();
+  args.announcement = p.announcement();
   const Launch how{"prox_step_kernel", p.tile_count(), kThreads};
   switch (p.kind()) {
     case StepKind::kPlain:
@@ -74,8 +76,17 @@ void CudaBackend::prox_step(ProxPlan& plan) {
   }
 }
 
-bool CudaBackend::known_to_have_stopped(const ProxPlan&) {
-  return false;
+bool CudaBackend::known_to_have_stopped(const ProxPlan& plan) {
+  const auto& p = static_cast<const CudaPlan&>(plan);
+  if (!p.stop_announced()) return false;
+  count_announcement(p);
+  return true;
+}
+
+void CudaBackend::count_announcement(const CudaPlan& plan) {
+  if (plan.counted_run == plan.run()) return;
+  plan.counted_run = plan.run();
+  context_.count_to_host(sizeof(std::uint32_t));
 }
 
 const StepStatus& CudaBackend::read_status(ProxPlan& plan) {
@@ -91,6 +102,7 @@ const StepStatus& CudaBackend::read_status(ProxPlan& plan) {
   status.nonfinite = header.nonfinite;
   status.steps = static_cast<std::int64_t>(header.steps);
   status.stopped = header.stopped != 0;
+  if (p.stop_announced()) count_announcement(p);
   return status;
 }
 

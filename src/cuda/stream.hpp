@@ -2,7 +2,9 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include "cuda/check.hpp"
 
@@ -37,6 +39,27 @@ class Stream {
  private:
   Health& health_;
   cudaStream_t stream_ = nullptr;
+};
+
+/// Keeps a host that only enqueues near its device: every kSteps steps it waits for the step that
+/// was enqueued kSteps earlier, so that at most 2·kSteps are under way. Nothing is read back.
+class Pace {
+ public:
+  /// Enough to hide a wait behind, few enough that little is enqueued for nothing after a stop.
+  static constexpr std::int64_t kSteps = 32;
+
+  explicit Pace(Health& health) noexcept : health_(health) {}
+  ~Pace();
+  Pace(const Pace&) = delete;
+  Pace& operator=(const Pace&) = delete;
+
+  /// After a step was enqueued.
+  void step(StreamView stream);
+
+ private:
+  Health& health_;
+  std::array<cudaEvent_t, 2> marks_{};  // made when first needed
+  std::int64_t steps_ = 0;
 };
 
 }  // namespace cuthresh::cuda

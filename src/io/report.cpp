@@ -50,6 +50,8 @@ OrderedJson round_json(const RoundResult& round) {
           {"steps", round.steps},
           {"train_loss", number(round.train_loss)},
           {"test_loss", number(round.test_loss)},
+          {"train_accuracy", number(round.train_accuracy)},
+          {"test_accuracy", number(round.test_accuracy)},
           {"hit", round.hit},
           {"diverged", round.diverged},
           {"seconds", number(round.seconds)}};
@@ -71,6 +73,18 @@ void append_list(std::string& text, const std::vector<Number>& values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (i > 0) text += ';';
     append_number(text, values[i]);
+  }
+}
+
+/// The four columns that steps and rounds share.
+template <typename Row>
+void append_losses(std::string& text, const Row& row) {
+  append_number(text, row.train_loss);
+  text += ',';
+  append_number(text, row.test_loss);
+  for (const std::optional<double>& accuracy : {row.train_accuracy, row.test_accuracy}) {
+    text += ',';
+    if (accuracy) append_number(text, *accuracy);
   }
 }
 
@@ -114,10 +128,12 @@ std::string result_json(const FitResult& result, const FitConfig& config,
                             {"steps_total", result.steps_total},
                             {"train_loss", number(result.train_loss)},
                             {"test_loss", number(result.test_loss)},
+                            {"train_accuracy", number(result.train_accuracy)},
                             {"test_accuracy", number(result.test_accuracy)},
                             {"seconds", number(result.seconds)},
                             {"device", result.device},
                             {"bytes_to_host", result.bytes_to_host},
+                            {"bytes_to_host_search", result.bytes_to_host_search},
                             {"seed", config.run.seed},
                             {"layers", std::move(layers)},
                             {"rounds_detail", std::move(rounds)}};
@@ -126,7 +142,10 @@ std::string result_json(const FitResult& result, const FitConfig& config,
 }
 
 HistoryCsv::HistoryCsv()
-    : text_("kind,round,step,lambda,nnz,train_loss,test_loss,hit,diverged,seconds\n") {}
+    : text_(
+          "kind,round,step,lambda,nnz,train_loss,test_loss,train_accuracy,test_accuracy,hit,"
+          "diverged,"
+          "seconds\n") {}
 
 void HistoryCsv::add_step(const StepSample& sample) {
   text_ += "step,";
@@ -138,8 +157,8 @@ void HistoryCsv::add_step(const StepSample& sample) {
   text_ += ',';
   append_list(text_, sample.nnz);
   text_ += ',';
-  append_number(text_, sample.train_loss);
-  text_ += ",,,,";
+  append_losses(text_, sample);
+  text_ += ",,,";
   append_number(text_, sample.seconds);
   text_ += '\n';
 }
@@ -154,9 +173,7 @@ void HistoryCsv::add_round(const RoundResult& round) {
   text_ += ',';
   append_list(text_, round.nnz);
   text_ += ',';
-  append_number(text_, round.train_loss);
-  text_ += ',';
-  append_number(text_, round.test_loss);
+  append_losses(text_, round);
   text_ += round.hit ? ",1," : ",0,";
   text_ += round.diverged ? "1," : "0,";
   append_number(text_, round.seconds);

@@ -3,6 +3,7 @@
 // result.json and history.csv as text; docs/result.md documents them key by key.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,15 @@ std::string outcome_name(Outcome outcome);
 
 /// A sampled step of a training.
 struct StepSample {
-  std::int64_t round = 0;         ///< from 1
-  std::int64_t step = 0;          ///< from 1
-  std::vector<double> lambda;     ///< one in all, or one a targeted layer
-  std::vector<std::int64_t> nnz;  ///< as many
-  double train_loss = 0.0;        ///< of this step's batch
-  double seconds = 0.0;           ///< since the round began
+  std::int64_t round = 0;                ///< from 1
+  std::int64_t step = 0;                 ///< from 1
+  std::vector<double> lambda;            ///< one in all, or one a targeted layer
+  std::vector<std::int64_t> nnz;         ///< as many
+  double train_loss = 0.0;               ///< of this step's batch
+  double test_loss = 0.0;                ///< after the step; NaN where it was not evaluated
+  std::optional<double> train_accuracy;  ///< of this step's batch
+  std::optional<double> test_accuracy;
+  double seconds = 0.0;  ///< since the round began
 };
 
 /// Collects the lines of history.csv.

@@ -46,6 +46,8 @@ class Parameters {
   Parameters(Backend& backend, std::vector<Parameter> list);
 
   const std::vector<Parameter>& list() const { return list_; }
+  /// Of the arena, the gaps between tensors included.
+  std::int64_t elements() const { return values_.size(); }
   float* value(std::size_t i) { return values_.data() + list_[i].offset; }
   float* gradient(std::size_t i) { return gradients_.data() + list_[i].offset; }
   float* initial(std::size_t i) { return initial_.data() + list_[i].offset; }

@@ -31,6 +31,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -46,14 +48,14 @@ std::string number(double value) {
 class Fit {
  public:
   Fit(const FitConfig& config, FitObserver& observer)
-      : config_(config),
-        observer_(observer),
+      : observer_(observer),
         data_(load_data(config.data, config.run.seed)),
-        spec_(model_spec(config, data_)),
-        chosen_(choose_backend(data_, nn::build_graph(spec_), config)),
+        config_(in_steps(config, data_.train.rows)),
+        spec_(model_spec(config_, data_)),
+        chosen_(choose_backend(data_, nn::build_graph(spec_), config_)),
         backend_(*chosen_.backend),
-        network_(backend_, spec_, Trainer::rows_needed(data_.train.rows, config.train.batch)),
-        task_(make_task(config, network_.parameters().list())),
+        network_(backend_, spec_, Trainer::rows_needed(data_.train.rows, config_.train.batch)),
+        task_(make_task(config_, network_.parameters().list())),
         folder_(prepare_folder()),
         trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}
 
@@ -69,7 +71,10 @@ class Fit {
       }
       for (const std::string& note : search.take_notes()) observer_.note(note);
     }
+    const std::uint64_t bytes_to_host_search =
+        backend_.bytes_to_host() - trainer_.bytes_looked_at();
     FitResult result = summarise(search);
+    result.bytes_to_host_search = bytes_to_host_search;
     write(result);
     return result;
   }
@@ -95,15 +100,25 @@ class Fit {
   }
 
   std::int64_t sample_every() const {
-    return config_.train.eval_every > 0 ? config_.train.eval_every
-                                        : std::max<std::int64_t>(1, config_.train.steps / 50);
+    const std::int64_t every = config_.train.eval_every;
+    if (every == kNever) return 0;
+    return every > 0 ? every : std::max<std::int64_t>(1, config_.train.steps / 50);
   }
 
   TrainerSettings trainer_settings() const {
-    return {loss_kind(config_.train), static_cast<float>(config_.train.learning_rate),
-            config_.train.batch,      sample_every(),
-            config_.run.seed,         config_.data.random_crop,
-            config_.data.random_flip};
+    const TrainConfig& c = config_.train;
+    TrainerSettings settings;
+    settings.loss = loss_kind(c);
+    settings.learning_rate = static_cast<float>(c.learning_rate);
+    settings.batch = c.batch;
+    settings.sample_every = sample_every();
+    settings.seed = config_.run.seed;
+    settings.random_crop = config_.data.random_crop;
+    settings.random_flip = config_.data.random_flip;
+    settings.method = step_method(c);
+    settings.schedule = make_schedule(c);
+    settings.test_every = c.test_every;
+    return settings;
   }
 
   search::Settings search_settings() {
@@ -186,39 +201,52 @@ class Fit {
     progress.steps = config_.train.steps;
     progress.lambda = round.lambda;
     progress.target_nnz = task_.target_total();
-    progress.loss = std::numeric_limits<double>::quiet_NaN();
+    progress.loss = kNone;
     auto last_report = round_start - std::chrono::seconds(1);
 
-    const auto watch = [&](std::int64_t step, const StepStatus& status,
-                           std::optional<double> batch_loss) {
-      if (batch_loss) {
-        progress.loss = *batch_loss;
-        history_.add_step({round.round, step, round.lambda, task_.search_counts(status.nnz),
-                           *batch_loss, seconds_since(round_start)});
-      }
+    bool report_due = false;
+    const auto ask = [&] {
       const auto now = Clock::now();
-      if (now - last_report < std::chrono::milliseconds(100)) return false;
+      if (now - last_report < std::chrono::milliseconds(100)) return Trainer::Wish::kGoOn;
       last_report = now;
-      progress.step = step;
+      cancelled_ = observer_.cancelled();
+      if (cancelled_) return Trainer::Wish::kEnd;
+      report_due = observer_.wants_progress();
+      return report_due ? Trainer::Wish::kLook : Trainer::Wish::kGoOn;
+    };
+    const auto watch = [&](std::int64_t step, const StepStatus& status, const Sample& sample) {
       const std::vector<std::int64_t> counts = task_.search_counts(status.nnz);
+      if (sample.loss) {
+        progress.loss = *sample.loss;
+        history_.add_step({round.round, step, round.lambda, counts, *sample.loss,
+                           sample.test ? sample.test->loss : kNone, sample.accuracy,
+                           sample.test ? sample.test->accuracy : std::nullopt,
+                           seconds_since(round_start)});
+      }
+      if (!report_due) return;
+      report_due = false;
+      progress.step = step;
       progress.nnz = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
       progress.seconds = seconds_since(start_);
       progress.round_seconds_left = seconds_since(round_start) / static_cast<double>(step) *
                                     static_cast<double>(progress.steps - step);
       observer_.progress(progress);
-      cancelled_ = observer_.cancelled();
-      return cancelled_;
     };
     const StepStatus status = trainer_.run(task_.plan_lambda(lambda), stop_rule(config_, task_),
-                                           config_.train.steps, watch);
+                                           config_.train.steps, watch, ask);
 
     round.nnz = task_.search_counts(status.nnz);
     round.steps = status.steps;
     round.diverged = status.nonfinite > 0;
-    round.train_loss = round.test_loss = std::numeric_limits<double>::quiet_NaN();
+    round.train_loss = round.test_loss = kNone;
     if (!round.diverged) {
-      round.train_loss = trainer_.evaluate_train().loss;
-      if (const auto test = trainer_.evaluate_test()) round.test_loss = test->loss;
+      const Evaluation train = trainer_.evaluate_train();
+      round.train_loss = train.loss;
+      round.train_accuracy = train.accuracy;
+      if (const auto test = trainer_.evaluate_test()) {
+        round.test_loss = test->loss;
+        round.test_accuracy = test->accuracy;
+      }
       // Finite weights can still give a loss that is not: the network is of no use, so the probe
       // failed.
       round.diverged = !std::isfinite(round.train_loss);
@@ -296,7 +324,8 @@ class Fit {
     const Evaluation train = trainer_.evaluate_train();
     const std::optional<Evaluation> test = trainer_.evaluate_test();
     result.train_loss = train.loss;
-    result.test_loss = test ? test->loss : std::numeric_limits<double>::quiet_NaN();
+    result.train_accuracy = train.accuracy;
+    result.test_loss = test ? test->loss : kNone;
     if (test) result.test_accuracy = test->accuracy;
     trainer_.full_gradient();
     certify(result, lambda);
@@ -361,10 +390,10 @@ class Fit {
     result.folder = folder_->path();  // not the one asked for, if that was taken meanwhile
   }
 
-  const FitConfig& config_;
   FitObserver& observer_;
   Clock::time_point start_ = Clock::now();
   DataSplit data_;
+  FitConfig config_;  // with train.steps, whatever was given
   nn::NetworkSpec spec_;
   ChosenBackend chosen_;
   Backend& backend_;
@@ -384,7 +413,9 @@ class Fit {
 
 FitResult fit(const FitConfig& config, FitObserver* observer) {
   validate(config);
-  FitObserver silent;
+  struct Silent final : FitObserver {
+    bool wants_progress() override { return false; }
+  } silent;
   return train::Fit(config, observer == nullptr ? silent : *observer).run();
 }
 

@@ -205,6 +205,43 @@ LossKind loss_kind(const TrainConfig& config) {
   return config.loss == "mse" ? LossKind::kMse : LossKind::kCrossEntropy;
 }
 
+StepMethod step_method(const TrainConfig& config) {
+  if (config.momentum == 0.0) return {};
+  return {config.nesterov ? StepKind::kNesterov : StepKind::kMomentum,
+          static_cast<float>(config.momentum)};
+}
+
+Schedule make_schedule(const TrainConfig& config) {
+  Schedule schedule;
+  if (config.schedule == "step") schedule.kind = ScheduleKind::kStep;
+  if (config.schedule == "cosine") schedule.kind = ScheduleKind::kCosine;
+  schedule.learning_rate = config.learning_rate;
+  schedule.warmup = config.warmup;
+  schedule.decay_every = std::max<std::int64_t>(1, config.decay_every);
+  schedule.decay_factor = config.decay_factor;
+  schedule.final_learning_rate = config.final_learning_rate;
+  return schedule;
+}
+
+FitConfig in_steps(const FitConfig& config, std::int64_t train_rows) {
+  if (config.train.epochs == 0) return config;
+  FitConfig resolved = config;
+  TrainConfig& train = resolved.train;
+  const std::int64_t an_epoch = train.batch == 0 ? 1 : (train_rows + train.batch - 1) / train.batch;
+  // No more steps than train.steps may say.
+  constexpr std::int64_t kMost = 1'000'000'000'000;
+  if (an_epoch > 0 && train.epochs > kMost / an_epoch) {
+    throw InputError(
+        {"train.epochs",
+         "more than 10^12 steps of a round, at " + std::to_string(an_epoch) + " steps an epoch",
+         std::to_string(train.epochs), "take a smaller number"});
+  }
+  train.steps = train.epochs * an_epoch;
+  train.epochs = 0;
+  validate(resolved);
+  return resolved;
+}
+
 Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parameters) {
   Task task;
   const SparsityConfig& sparsity = config.sparsity;

@@ -52,6 +52,12 @@ void check_operations(const Backend& backend, const FitConfig& config, const nn:
 nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data);
 nn::Initialisation initialisation(const ModelConfig& config);
 LossKind loss_kind(const TrainConfig& config);
+StepMethod step_method(const TrainConfig& config);
+Schedule make_schedule(const TrainConfig& config);
+
+/// The configuration with train.epochs, where given, as train.steps: a round of e epochs has
+/// e·⌈rows/batch⌉ steps. Throws InputError when another key does not fit that number.
+FitConfig in_steps(const FitConfig& config, std::int64_t train_rows);
 
 /// Selects the penalised parameters and turns counts, fractions and per-layer targets into
 /// Task::targets.

@@ -21,14 +21,19 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();
+  if (settings.method.kind != StepKind::kPlain) {
+    momentum_ = Array<float>(backend, parameters.elements());
+  }
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
-    if (!parameters.list()[i].trained()) continue;
-    tensors.push_back(
-        {parameters.value(i), parameters.gradient(i), parameters.list()[i].numel, groups[i]});
+    const nn::Parameter& p = parameters.list()[i];
+    if (!p.trained()) continue;
+    float* const v = momentum_.data() == nullptr ? nullptr : momentum_.data() + p.offset;
+    tensors.push_back({parameters.value(i), parameters.gradient(i), p.numel, groups[i], v});
     count = std::max(count, groups[i] + 1);
   }
-  plan_ = backend.make_plan(tensors, count);
+  plan_ = backend.make_plan(tensors, count, settings.method);
   backend.set_learning_rate(*plan_, settings.learning_rate);
+  learning_rate_ = settings.learning_rate;
 }
 
 LossArgs Trainer::loss_args(const float* prediction, const Batch& batch,
@@ -72,28 +77,58 @@ void Trainer::step(std::int64_t index, bool sampled) {
   backend_.prox_step(*plan_);
 }
 
+void Trainer::set_learning_rate(double alpha) {
+  const auto rounded = static_cast<float>(alpha);
+  if (rounded == learning_rate_) return;
+  backend_.set_learning_rate(*plan_, rounded);
+  learning_rate_ = rounded;
+}
+
 StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
-                        const Watch& watch) {
+                        const Watch& watch, const Ask& ask) {
   network_.parameters().restore_initial();
+  if (momentum_.size() > 0) momentum_.zero();
   backend_.set_lambda(*plan_, lambda);
   backend_.set_stop(*plan_, rule);
-  const std::int64_t look = std::max<std::int64_t>(1, backend_.steps_per_look());
-  for (std::int64_t i = 0; i < steps; ++i) {
-    const bool sampled = i % settings_.sample_every == 0;
+  const auto due = [](std::int64_t index, std::int64_t every) {
+    return every > 0 && index % every == 0;
+  };
+  const bool has_test = data_.rows(DeviceData::Part::kTest) > 0;
+  for (std::int64_t i = 0; i < steps && !backend_.known_to_have_stopped(*plan_); ++i) {
+    if (settings_.schedule) set_learning_rate(settings_.schedule->at(i, steps));
+    const bool tested = has_test && due(i + 1, settings_.test_every);
+    const bool sampled = due(i, settings_.sample_every) || tested;
     step(i, sampled);
-    if (!sampled && (i + 1) % look != 0 && i + 1 != steps) continue;
-    const StepStatus& status = backend_.read_status(*plan_);
-    std::optional<double> batch_loss;
-    // Where looking is not free, steps are enqueued beyond the one that stopped. The room does not
-    // take them, so their loss is no sample.
-    if (sampled && status.steps == i + 1) {
-      LossSum sum;
-      backend_.download(&sum, sum_.data(), sizeof sum);
-      batch_loss = mean_loss(sum.loss, sampled_rows_);
+    const Wish wish = ask ? ask() : Wish::kGoOn;
+    if (sampled || wish == Wish::kLook) {
+      if (!look(i, sampled, tested, watch)) break;
+    } else {
+      backend_.throttle();
     }
-    if (watch(status.steps, status, batch_loss) || status.stopped) break;
+    if (wish == Wish::kEnd) break;
   }
   return backend_.read_status(*plan_);
+}
+
+bool Trainer::look(std::int64_t index, bool sampled, bool tested, const Watch& watch) {
+  const std::uint64_t before = backend_.bytes_to_host();
+  const StepStatus status = backend_.read_status(*plan_);
+  // Steps are enqueued beyond the one that stopped. The room does not take them, so their loss is
+  // no sample.
+  const bool taken = status.steps == index + 1;
+  Sample sample;
+  if (taken && sampled) {
+    LossSum sum;
+    backend_.download(&sum, sum_.data(), sizeof sum);
+    sample.loss = mean_loss(sum.loss, sampled_rows_);
+    if (settings_.loss == LossKind::kCrossEntropy) {
+      sample.accuracy = static_cast<double>(sum.correct) / static_cast<double>(sampled_rows_);
+    }
+  }
+  if (taken && tested) sample.test = evaluate_test();
+  bytes_looked_at_ += backend_.bytes_to_host() - before;
+  if (taken && watch) watch(status.steps, status, sample);
+  return taken;
 }
 
 Evaluation Trainer::evaluate(DeviceData::Part part) {

@@ -11,6 +11,7 @@
 #include "backend/backend.hpp"
 #include "core/array.hpp"
 #include "cuthresh/data.hpp"
+#include "kernels/math/schedule.hpp"
 #include "nn/network.hpp"
 #include "train/device_data.hpp"
 
@@ -22,16 +23,26 @@ struct TrainerSettings {
   LossKind loss = LossKind::kMse;
   float learning_rate = 0.1f;
   std::int64_t batch = 0;         ///< 0: full batch
-  std::int64_t sample_every = 1;  ///< steps between two looks at the batch's loss
+  std::int64_t sample_every = 1;  ///< steps between two looks at the batch's loss; 0: none
   std::uint64_t seed = 0;
-  std::int64_t random_crop = 0;  ///< images of a step are moved by up to so many pixels
-  bool random_flip = false;      ///< and every second one is mirrored, at random
+  std::int64_t random_crop = 0;           ///< images of a step are moved by up to so many pixels
+  bool random_flip = false;               ///< and every second one is mirrored, at random
+  StepMethod method = {};                 ///< momentum begins at zero in every round
+  std::optional<Schedule> schedule = {};  ///< none: learning_rate in every step
+  std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
 };
 
 /// Mean loss and, for cross-entropy, the share of rows classified right.
 struct Evaluation {
   double loss = 0.0;
   std::optional<double> accuracy;
+};
+
+/// What was looked at after a step.
+struct Sample {
+  std::optional<double> loss;      ///< of the step's batch, before the step
+  std::optional<double> accuracy;  ///< of the same, with cross-entropy
+  std::optional<Evaluation> test;  ///< of the test rows, after the step
 };
 
 /// Algorithm 3 of arXiv 2408.02801 on one network and data set: proximal gradient steps from the
@@ -46,15 +57,20 @@ class Trainer {
   Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
           const TrainerSettings& settings, std::span<const std::int32_t> groups);
 
-  /// After each look at the status: steps taken, the status, the loss of the batch if the latest
-  /// step taken was sampled. A step that was enqueued after the stop is neither sampled nor
-  /// reported. Returns true to end the round.
-  using Watch = std::function<bool(std::int64_t step, const StepStatus& status,
-                                   std::optional<double> batch_loss)>;
+  /// After a step that was looked at: its number from 1, the status, what was sampled. A step that
+  /// was enqueued after the stop is neither sampled nor reported.
+  using Watch =
+      std::function<void(std::int64_t step, const StepStatus& status, const Sample& sample)>;
+  /// After every step, which may still be under way. Looking waits for it.
+  enum class Wish : std::uint8_t { kGoOn, kLook, kEnd };
+  using Ask = std::function<Wish()>;
 
-  /// One round: at most `steps` steps with `lambda` (one a group) from the initial weights.
+  /// One round: at most `steps` steps with `lambda` (one a group) from the initial weights, zero
+  /// momentum and the schedule's beginning. What is looked at changes no weight.
   StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
-                 const Watch& watch);
+                 const Watch& watch, const Ask& ask = {});
+  /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
+  std::uint64_t bytes_looked_at() const { return bytes_looked_at_; }
 
   Evaluation evaluate_train() { return evaluate(DeviceData::Part::kTrain); }
   /// Nothing without test rows.
@@ -78,6 +94,9 @@ class Trainer {
   double mean_loss(double sum, std::int64_t rows) const;
   Evaluation evaluate(DeviceData::Part part);
   void step(std::int64_t index, bool sampled);
+  /// After step `index`. False when it was not taken, because the round had stopped before.
+  bool look(std::int64_t index, bool sampled, bool tested, const Watch& watch);
+  void set_learning_rate(double alpha);
 
   Backend& backend_;
   nn::Network& network_;
@@ -87,6 +106,9 @@ class Trainer {
   std::unique_ptr<ProxPlan> plan_;
   Array<LossSum> sum_;
   std::int64_t sampled_rows_ = 0;
+  Array<float> momentum_;
+  float learning_rate_ = 0.0f;  // the plan's
+  std::uint64_t bytes_looked_at_ = 0;
 };
 
 }  // namespace cuthresh::train

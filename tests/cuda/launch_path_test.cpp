@@ -190,6 +190,85 @@ TEST(LaunchPath, AsFewBytesComeBackAsPromised) {
   }
 }
 
+TEST(LaunchPath, AStopIsKnownWithoutAskingTheDevice) {
+  CudaRoom room;
+  Random random(10);
+  TensorLists tensors(*room.backend, {200, 30}, 1, random);
+  const auto plan = room.backend->make_plan(tensors.list, 1);
+  room.backend->prox_step(*plan);  // with λ = α = 0; the first launch also asks for the grid
+  EXPECT_FALSE(room.backend->known_to_have_stopped(*plan)) << "before the first run";
+  const std::vector<float> lambda = {1.0f};
+  room.backend->set_lambda(*plan, lambda);
+  room.backend->set_learning_rate(*plan, 0.1f);
+  const std::uint64_t nothing_yet = room.backend->bytes_to_host();
+  for (int run = 0; run < 3; ++run) {
+    // Some weights are below the threshold at once; the second run never stops.
+    const StopRule rule = run == 1 ? StopRule{} : StopRule{{CountBand{0, 229}}, 1, 1};
+    room.backend->set_stop(*plan, rule);
+    EXPECT_FALSE(room.backend->known_to_have_stopped(*plan)) << "run " << run << " has no step yet";
+    const std::uint64_t before = room.backend->bytes_to_host();
+    simt::recording().clear();
+    room.backend->prox_step(*plan);
+    EXPECT_FALSE(room.backend->known_to_have_stopped(*plan)) << run;
+    room.backend->prox_step(*plan);
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(room.backend->known_to_have_stopped(*plan), run != 1) << run;
+    }
+    EXPECT_EQ(simt::recording().launches(), 2U);
+    EXPECT_EQ(simt::recording().calls().size(), 2U) << "nothing but the launches";
+    // The word that told it counts, once, also when the status says the same.
+    const std::uint64_t word = run == 1 ? 0 : 4;
+    EXPECT_EQ(room.backend->bytes_to_host() - before, word);
+    EXPECT_EQ(room.backend->read_status(*plan).stopped, run != 1);
+    EXPECT_EQ(room.backend->bytes_to_host() - before, word + 8 * (1 + 4));
+  }
+  EXPECT_EQ(room.backend->bytes_to_host() - nothing_yet, 2 * 4U + 3 * 40U);
+  // Read by its status only, as by one who never polls.
+  room.backend->set_stop(*plan, {{CountBand{0, 230}}, 1, 0});
+  room.backend->prox_step(*plan);
+  const std::uint64_t before = room.backend->bytes_to_host();
+  EXPECT_TRUE(room.backend->read_status(*plan).stopped);
+  EXPECT_EQ(room.backend->bytes_to_host() - before, 44U);
+}
+
+TEST(LaunchPath, WhatAnEarlierRunAnnouncesLateIsNotTakenForThisOne) {
+  // A step that was captured with the earlier rule's number cannot be had: the number is read on
+  // the device. What can come late is the word itself: the first run's, when the second has begun.
+  CudaRoom room;
+  Random random(11);
+  TensorLists tensors(*room.backend, {64}, 1, random);
+  const auto plan = room.backend->make_plan(tensors.list, 1);
+  room.backend->set_lambda(*plan, std::vector<float>(1, 0.5f));
+  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_stop(*plan, {{CountBand{0, 64}}, 1, 0});
+  room.backend->prox_step(*plan);
+  ASSERT_TRUE(room.backend->known_to_have_stopped(*plan));
+  room.backend->set_stop(*plan, {});  // the word still has the first run's number
+  EXPECT_FALSE(room.backend->known_to_have_stopped(*plan));
+  room.backend->prox_step(*plan);
+  EXPECT_FALSE(room.backend->known_to_have_stopped(*plan));
+  EXPECT_EQ(room.backend->read_status(*plan).steps, 1);
+}
+
+TEST(LaunchPath, ThrottleWaitsForAnEarlierStepAndMovesNothing) {
+  CudaRoom room;
+  StepLoop loop(*room.backend, 10, false);
+  loop.step();
+  simt::recording().clear();
+  std::vector<int> waits;  // after how many calls
+  for (int call = 1; call <= 200; ++call) {
+    const std::uint64_t before = simt::recording().synchronizations();
+    room.backend->throttle();
+    if (simt::recording().synchronizations() != before) waits.push_back(call);
+  }
+  // Every 32 steps a mark is set, and from the second on the one before is waited for: never more
+  // than 64 steps are under way.
+  EXPECT_EQ(waits, (std::vector<int>{64, 96, 128, 160, 192}));
+  EXPECT_EQ(simt::recording().bytes_to_host() + simt::recording().bytes_to_device(), 0U);
+  EXPECT_EQ(simt::recording().default_stream_uses(), 0U);
+  EXPECT_EQ(simt::recording().launches(), 0U);
+}
+
 TEST(LaunchPath, AReadWaitsOnce) {
   CudaRoom room;
   StepLoop loop(*room.backend, 10, false);

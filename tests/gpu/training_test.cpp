@@ -32,12 +32,9 @@ TEST(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
   std::map<std::int64_t, std::uint64_t> nnz;
   const std::vector<float> lambda(4, 1e-4f);
   trainer.run(lambda, {}, steps + 1,
-              [&](std::int64_t step, const StepStatus& status, std::optional<double> batch_loss) {
-                if (batch_loss) {
-                  loss[step - 1] = *batch_loss;  // taken before the step
-                  nnz[step] = status.total;
-                }
-                return false;
+              [&](std::int64_t step, const StepStatus& status, const train::Sample& sample) {
+                loss[step - 1] = sample.loss.value();  // taken before the step
+                nnz[step] = status.total;
               });
   int compared = 0;
   for (const Row& row : read_table("mackey_glass_1000.csv")) {
@@ -62,7 +59,7 @@ struct Round {
   std::vector<std::uint32_t> weights;
 };
 
-/// One round from the same start; with a sample every `sample_every` steps the host looks at least
+/// One round from the same start; with a sample every `sample_every` steps the host waits at least
 /// that often.
 Round run_round(std::int64_t sample_every, const StopRule& rule, std::int64_t steps) {
   const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
@@ -73,7 +70,7 @@ Round run_round(std::int64_t sample_every, const StopRule& rule, std::int64_t st
                          kGroups);
   const std::vector<float> lambda(4, 1e-3f);
   Round round;
-  round.status = trainer.run(lambda, rule, steps, [](auto...) { return false; });
+  round.status = trainer.run(lambda, rule, steps, {});
   for (std::size_t i = 0; i < network.parameters().list().size(); ++i) {
     std::vector<float> w(static_cast<std::size_t>(network.parameters().list()[i].numel));
     room->download(w.data(), network.parameters().value(i), w.size() * sizeof(float));
@@ -110,7 +107,7 @@ TEST(Stops, ADivergenceEndsTheRound) {
   train::Trainer trainer(*room, network, data, {train::LossKind::kMse, 1e4f, 0, 1000, 123},
                          kGroups);
   const std::vector<float> lambda(4, 1e-4f);
-  const StepStatus status = trainer.run(lambda, {}, 500, [](auto...) { return false; });
+  const StepStatus status = trainer.run(lambda, {}, 500, {});
   EXPECT_TRUE(status.stopped);
   EXPECT_GT(status.nonfinite, 0U);
   EXPECT_LT(status.steps, 500);

@@ -12,8 +12,11 @@ namespace {
 
 constexpr auto kKernel = prox_step_kernel<float, PlainStep<float>, L1Penalty<float>, kNoExtras, 32>;
 
+constexpr std::uint32_t kRun = 4711;
+
 void set_stop(StepList<float>& list, const StopRule& rule) {
-  *list.stop.data() = {rule.after, static_cast<std::int32_t>(rule.bands.size()), rule.required};
+  *list.stop.data() = {rule.after, static_cast<std::int32_t>(rule.bands.size()), rule.required,
+                       kRun};
   std::copy(rule.bands.begin(), rule.bands.end(), list.bands.data());
   std::fill_n(list.status.data(), list.status.size(), 0U);
 }
@@ -50,6 +53,7 @@ void compare_with_room_a(const std::vector<TensorCase<float>>& cases, const Stop
     const StepStatus& want = room_a->read_status(*plan);
     ASSERT_EQ(list.header().steps, static_cast<std::uint64_t>(want.steps)) << "step " << step;
     ASSERT_EQ(list.header().stopped, want.stopped ? 1U : 0U) << "step " << step;
+    ASSERT_EQ(*list.announcement.data(), want.stopped ? kRun : 0U) << "step " << step;
     ASSERT_EQ(list.header().total, want.total);
     ASSERT_EQ(list.header().nonfinite, want.nonfinite);
     ASSERT_EQ(list.nnz(), want.nnz);

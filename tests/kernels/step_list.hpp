@@ -121,6 +121,7 @@ class StepList {
         kkt_sums(2 * groups_, 0U),
         kkt(2 * groups_, 0xdeadU),
         norms(groups_, -1.0),
+        announcement(1, 0U),
         group_tiles(groups_, TileRange{std::numeric_limits<std::int64_t>::max(), 0}) {
     std::vector<TensorRecord> records;
     std::vector<Tile> list_tiles;
@@ -171,7 +172,8 @@ class StepList {
             kkt.data(),
             tile_norms->data(),
             group_tiles.data(),
-            norms.data()};
+            norms.data(),
+            announcement.data()};
   }
   const StepHeader& header() { return *reinterpret_cast<const StepHeader*>(status.data()); }
   std::vector<std::uint64_t> nnz() { return {status.data() + 4, status.data() + status.size()}; }
@@ -179,7 +181,8 @@ class StepList {
   bool guards_hold() const {
     bool hold = lambda.guards_hold() && status.guards_hold() && sums.guards_hold() &&
                 kkt_sums.guards_hold() && kkt.guards_hold() && norms.guards_hold() &&
-                tile_norms->guards_hold() && stop.guards_hold() && bands.guards_hold();
+                tile_norms->guards_hold() && stop.guards_hold() && bands.guards_hold() &&
+                announcement.guards_hold();
     for (std::size_t t = 0; t < w.size(); ++t) {
       hold = hold && w[t]->guards_hold() && g[t]->guards_hold() && v[t]->guards_hold() &&
              stored[t]->guards_hold();
@@ -203,6 +206,7 @@ class StepList {
   Guarded<std::uint32_t> kkt_sums, kkt;
   std::unique_ptr<Guarded<double>> tile_norms;
   Guarded<double> norms;
+  Guarded<std::uint32_t> announcement;  // of the host
   Guarded<TileRange> group_tiles;
 };
 

@@ -106,12 +106,13 @@ TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
   std::map<std::int64_t, double> loss;
   std::map<std::int64_t, std::uint64_t> nnz;
   const std::vector<float> lambda(4, 1e-4f);
-  trainer.run(lambda, {}, kSteps + 1,
-              [&](std::int64_t step, const StepStatus& status, std::optional<double> batch_loss) {
-                if (batch_loss) loss[step - 1] = *batch_loss;  // taken before the step
-                nnz[step] = status.total;
-                return false;
-              });
+  trainer.run(
+      lambda, {}, kSteps + 1,
+      [&](std::int64_t step, const StepStatus& status, const train::Sample& sample) {
+        if (sample.loss) loss[step - 1] = *sample.loss;  // taken before the step
+        nnz[step] = status.total;
+      },
+      [] { return train::Trainer::Wish::kLook; });
   int compared = 0;
   for (const Row& row : read_table("mackey_glass_1000.csv")) {
     const std::int64_t step = std::stoll(row.at("step"));

@@ -197,6 +197,22 @@ TEST_F(FakeRuntime, LaunchesRunAndAreRecorded) {
   free(amount);
 }
 
+TEST_F(FakeRuntime, PinnedMemoryHasAnAddressOnTheDevice) {
+  void* pinned = nullptr;
+  ASSERT_EQ(cudaHostAlloc(&pinned, 4, cudaHostAllocMapped), cudaSuccess);
+  void* mapped = nullptr;
+  EXPECT_EQ(cudaHostGetDevicePointer(&mapped, pinned, 0), cudaSuccess);
+  EXPECT_EQ(mapped, pinned);
+  EXPECT_EQ(cudaHostGetDevicePointer(&mapped, pinned, 1), cudaErrorInvalidValue);
+  float pageable = 0.0f;
+  EXPECT_EQ(cudaHostGetDevicePointer(&mapped, &pageable, 0), cudaErrorInvalidValue);
+  float* device = allocate<float>(1);
+  EXPECT_EQ(cudaHostGetDevicePointer(&mapped, device, 0), cudaErrorInvalidValue);
+  free(device);
+  EXPECT_EQ(cudaFreeHost(pinned), cudaSuccess);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidValue);
+}
+
 TEST_F(FakeRuntime, FailuresAreInjected) {
   simt::fail_next("cudaMallocAsync", cudaErrorMemoryAllocation, 1);
   float* a = allocate<float>(1);

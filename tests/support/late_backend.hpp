@@ -13,13 +13,13 @@
 
 namespace cuthresh::testing {
 
-/// The CPU room as a device is used: looked at every `steps_per_look` steps only, so that steps are
-/// enqueued beyond the one that stops a round (prox_step does nothing then). `lacking` names an
-/// operation that it says it does not have.
+/// The CPU room as a device is used: it makes known that it stopped after every `late` steps only,
+/// so that steps are enqueued beyond the one that stops a round (prox_step does nothing then).
+/// `lacking` names an operation that it says it does not have.
 class LateBackend final : public Backend {
  public:
-  LateBackend(std::unique_ptr<Backend> room, std::int64_t steps_per_look)
-      : room_(std::move(room)), steps_per_look_(steps_per_look) {}
+  LateBackend(std::unique_ptr<Backend> room, std::int64_t late)
+      : room_(std::move(room)), late_(late) {}
 
   std::optional<Operation> lacking;
 
@@ -27,7 +27,6 @@ class LateBackend final : public Backend {
   std::string unsupported(Operation operation) const override {
     return operation == lacking ? "not in this room" : room_->unsupported(operation);
   }
-  std::int64_t steps_per_look() const override { return steps_per_look_; }
 
   void* allocate(std::size_t bytes) override { return room_->allocate(bytes); }
   void deallocate(void* pointer) noexcept override { room_->deallocate(pointer); }
@@ -43,6 +42,10 @@ class LateBackend final : public Backend {
   }
   std::uint64_t bytes_to_host() const override { return room_->bytes_to_host(); }
   void synchronize() override { room_->synchronize(); }
+  void throttle() override {
+    ++throttled;
+    room_->throttle();
+  }
 
   void dense_forward(const DenseForward& args) override { room_->dense_forward(args); }
   void dense_backward(const DenseBackward& args) override { room_->dense_backward(args); }
@@ -95,7 +98,7 @@ class LateBackend final : public Backend {
     room_->prox_step(plan);
   }
   bool known_to_have_stopped(const ProxPlan& plan) override {
-    return room_->known_to_have_stopped(plan);
+    return enqueued % late_ == 0 && room_->known_to_have_stopped(plan);
   }
   const StepStatus& read_status(ProxPlan& plan) override { return room_->read_status(plan); }
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override {
@@ -110,11 +113,12 @@ class LateBackend final : public Backend {
   }
   std::vector<KktResult> read_kkt(ProxPlan& plan) override { return room_->read_kkt(plan); }
 
-  std::int64_t enqueued = 0;  ///< calls of prox_step so far
+  std::int64_t enqueued = 0;   ///< calls of prox_step so far
+  std::int64_t throttled = 0;  ///< calls of throttle so far
 
  private:
   std::unique_ptr<Backend> room_;
-  std::int64_t steps_per_look_;
+  std::int64_t late_;
 };
 
 }  // namespace cuthresh::testing

@@ -75,9 +75,32 @@ FitConfig random_config(std::mt19937_64& rng) {
   c.model.activation = "silu";
   c.model.leaky_slope = real();
   c.train.learning_rate = real() * 1000;
-  c.train.steps = below(1'000'000) + 2;
+  if (below(2)) {
+    c.train.steps = below(1'000'000) + 2;
+  } else {
+    c.train.epochs = below(1'000) + 1;
+  }
+  if (below(2)) {
+    c.train.momentum = real() * 0.999;
+    c.train.nesterov = c.train.momentum > 0.0 && below(2) == 0;
+  }
+  switch (below(3)) {
+    case 0:
+      c.train.schedule = "step";
+      c.train.decay_every = below(1000) + 1;
+      c.train.decay_factor = 1.0 - real() * 0.5;
+      break;
+    case 1:
+      c.train.schedule = "cosine";
+      c.train.final_learning_rate = real();
+      break;
+    default:
+      break;
+  }
+  c.train.warmup = below(2);
   c.train.batch = below(3) * 17;
-  c.train.eval_every = below(100);
+  c.train.eval_every = below(100) - 1;
+  c.train.test_every = below(100);
   switch (below(3)) {
     case 0:
       c.sparsity.target_nnz = below(~0ull >> 1);

@@ -44,6 +44,33 @@ class FitTest : public ::testing::Test {
     return config;
   }
 
+  /// Two classes (the exclusive or of two inputs) in mini-batches, at a fixed λ.
+  FitConfig classes() const {
+    const fs::path csv = folder_ / "xor.csv";
+    std::ofstream file(csv);
+    file << "a,b,class\n";
+    for (int i = 0; i < 200; ++i) {
+      const int a = i % 2;
+      const int b = i / 2 % 2;
+      file << a << "." << i % 7 << "," << b << "." << i % 5 << "," << (a ^ b) << "\n";
+    }
+    FitConfig config = small();
+    config.data.kind = "csv";
+    config.data.path = csv.string();
+    config.data.train_rows = 0;
+    config.data.train_fraction = 0.75;
+    config.data.shuffle = true;
+    config.model.widths = {2, 16, 2};
+    config.model.activation = "tanh";
+    config.train.loss = "cross-entropy";
+    config.train.batch = 32;
+    config.train.steps = 2000;
+    config.sparsity.target_nnz.reset();
+    config.search.method = "fixed";
+    config.search.lambda = {1e-4};
+    return config;
+  }
+
   static std::string bytes(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
     std::stringstream text;

@@ -120,14 +120,23 @@ TEST_F(FitTest, WeightsComeBackOnceAtTheEnd) {
   config.train.eval_every = 50;
   const FitResult result = fit(config);
   const std::uint64_t status =
-      8 * (2 + 4);                // two counts and four numbers, after each step and once
+      8 * (2 + 4);                // two counts and four numbers, after each sample and once
   const std::uint64_t loss = 16;  // a sum and a number of hits
   const std::uint64_t certificate = 2 * 4 * 8;
   const std::uint64_t network = 4 * (6 * 16 + 16 + 16 + 1);
   // Two samples; train and test loss at the end of the round and of the run.
-  EXPECT_EQ(result.bytes_to_host, 101 * status + (2 + 4) * loss + certificate + network);
+  const std::uint64_t search = status + 2 * loss;
+  EXPECT_EQ(result.bytes_to_host_search, search);
+  EXPECT_EQ(result.bytes_to_host, search + 2 * (status + loss) + 2 * loss + certificate + network);
   const auto json = nlohmann::json::parse(bytes(folder_ / "run" / "result.json"));
   EXPECT_EQ(json.at("bytes_to_host").get<std::uint64_t>(), result.bytes_to_host);
+  EXPECT_EQ(json.at("bytes_to_host_search").get<std::uint64_t>(), search);
+
+  config.train.eval_every = kNever;
+  config.run.force = true;
+  const FitResult blind = fit(config);
+  EXPECT_EQ(blind.bytes_to_host_search, search);
+  EXPECT_EQ(blind.bytes_to_host, search + 2 * loss + certificate + network);
 }
 
 }  // namespace

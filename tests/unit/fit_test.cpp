@@ -5,7 +5,10 @@
 #include <cmath>
 #include <cstdint>
 #include <fstream>
+#include <map>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "cuthresh/model_file.hpp"
 #include "tests/unit/fit_fixture.hpp"
@@ -149,33 +152,130 @@ TEST_F(FitTest, ABudgetThatEndsKeepsTheBest) {
 }
 
 TEST_F(FitTest, MiniBatchesAndCrossEntropyFromCsv) {
-  const fs::path csv = folder_ / "xor.csv";
-  {
-    std::ofstream file(csv);
-    file << "a,b,class\n";
-    for (int i = 0; i < 200; ++i) {
-      const int a = i % 2;
-      const int b = i / 2 % 2;
-      file << a << "." << i % 7 << "," << b << "." << i % 5 << "," << (a ^ b) << "\n";
-    }
-  }
-  FitConfig config = small();
-  config.data.kind = "csv";
-  config.data.path = csv.string();
-  config.data.train_rows = 0;
-  config.data.train_fraction = 0.75;
-  config.data.shuffle = true;
-  config.model.widths = {2, 16, 2};
-  config.model.activation = "tanh";
-  config.train.loss = "cross-entropy";
-  config.train.batch = 32;
-  config.train.steps = 2000;
-  config.sparsity.target_nnz.reset();
-  config.search.method = "fixed";
-  config.search.lambda = {1e-4};
-  const FitResult result = fit(config);
+  const FitResult result = fit(classes());
+  ASSERT_TRUE(result.train_accuracy.has_value());
+  EXPECT_GT(*result.train_accuracy, 0.95);
   ASSERT_TRUE(result.test_accuracy.has_value());
   EXPECT_GT(*result.test_accuracy, 0.95);
+}
+
+/// The rows of history.csv, each by the header's names.
+std::vector<std::map<std::string, std::string>> history_rows(const std::string& text) {
+  std::istringstream lines(text);
+  const auto fields_of = [](const std::string& line) {
+    std::vector<std::string> fields;
+    std::string field;
+    std::istringstream in(line + ",");
+    while (std::getline(in, field, ',')) fields.push_back(field);
+    return fields;
+  };
+  std::string line;
+  std::getline(lines, line);
+  const std::vector<std::string> names = fields_of(line);
+  std::vector<std::map<std::string, std::string>> rows;
+  while (std::getline(lines, line)) {
+    const std::vector<std::string> fields = fields_of(line);
+    EXPECT_EQ(fields.size(), names.size()) << line;
+    rows.emplace_back();
+    for (std::size_t i = 0; i < names.size() && i < fields.size(); ++i)
+      rows.back()[names[i]] = fields[i];
+  }
+  return rows;
+}
+
+TEST_F(FitTest, TestLossesAtARhythmChangeNothing) {
+  FitConfig config = classes();
+  config.train.steps = 60;
+  config.train.momentum = 0.9;
+  config.train.eval_every = kNever;
+  const FitResult blind = fit(config);
+  const auto blind_rows = history_rows(bytes(folder_ / "run" / "history.csv"));
+  ASSERT_EQ(blind_rows.size(), 1U);
+  EXPECT_EQ(blind_rows[0].at("kind"), "round");
+
+  config.run.out = (folder_ / "seen").string();
+  config.train.eval_every = 20;
+  config.train.test_every = 30;
+  const FitResult seen = fit(config);
+  EXPECT_EQ(bytes(folder_ / "seen" / "model.safetensors"),
+            bytes(folder_ / "run" / "model.safetensors"));
+  EXPECT_EQ(seen.bytes_to_host_search, blind.bytes_to_host_search);
+  const auto rows = history_rows(bytes(folder_ / "seen" / "history.csv"));
+  std::string steps, tested;
+  for (const auto& row : rows) {
+    if (row.at("kind") != "step") continue;
+    steps += row.at("step") + " ";
+    EXPECT_FALSE(row.at("train_loss").empty());
+    EXPECT_FALSE(row.at("train_accuracy").empty());
+    EXPECT_EQ(row.at("test_loss").empty(), row.at("test_accuracy").empty());
+    if (!row.at("test_loss").empty()) tested += row.at("step") + " ";
+  }
+  EXPECT_EQ(steps, "1 21 30 41 60 ");
+  EXPECT_EQ(tested, "30 60 ");
+  // The last step's weights are those of the round and of the result.
+  const auto& last_step = rows[rows.size() - 2];
+  const auto& round = rows.back();
+  EXPECT_EQ(last_step.at("test_loss"), round.at("test_loss"));
+  EXPECT_EQ(last_step.at("test_accuracy"), round.at("test_accuracy"));
+  ASSERT_TRUE(seen.rounds[0].test_accuracy.has_value());
+  EXPECT_EQ(std::stod(round.at("test_accuracy")), *seen.rounds[0].test_accuracy);
+  EXPECT_EQ(std::stod(round.at("train_accuracy")), *seen.rounds[0].train_accuracy);
+  EXPECT_EQ(seen.train_accuracy, seen.rounds[0].train_accuracy);
+  EXPECT_EQ(seen.test_accuracy, seen.rounds[0].test_accuracy);
+}
+
+TEST_F(FitTest, EpochsAreStepsOverTheTrainingRows) {
+  FitConfig config = small();
+  config.sparsity.target_nnz.reset();
+  config.search.method = "fixed";
+  config.search.lambda = {1e-3};
+  config.train.batch = 64;  // 200 rows: 4 batches, the last of 8 rows
+  config.train.steps = 0;
+  config.train.epochs = 5;
+  config.train.warmup = 19;
+  const FitResult by_epochs = fit(config);
+  EXPECT_EQ(by_epochs.steps_total, 20);
+  EXPECT_EQ(load_config((folder_ / "run" / "config.toml").string()).train.steps, 20);
+  config.train.epochs = 0;
+  config.train.steps = 20;
+  config.run.out = (folder_ / "steps").string();
+  fit(config);
+  EXPECT_EQ(bytes(folder_ / "steps" / "model.safetensors"),
+            bytes(folder_ / "run" / "model.safetensors"));
+
+  config.train.steps = 0;
+  config.train.epochs = 5;
+  config.train.warmup = 20;
+  config.run.out = (folder_ / "never").string();
+  EXPECT_NE(message(config).find("train.warmup"), std::string::npos) << message(config);
+  config.train.warmup = 0;
+  config.search.first_hit_after = 20;
+  EXPECT_NE(message(config).find("train.steps = 20"), std::string::npos) << message(config);
+  EXPECT_FALSE(fs::exists(folder_ / "never"));
+}
+
+TEST_F(FitTest, NobodyWhoWantsNoProgressIsShownAny) {
+  struct Blind : Listener {
+    int asked = 0;
+    bool wants_progress() override { return false; }
+    bool cancelled() override {
+      ++asked;
+      return false;
+    }
+  } blind;
+  FitConfig config = small();
+  config.search.max_rounds = 2;
+  config.train.eval_every = kNever;
+  config.sparsity.tolerance = 0.0;
+  const FitResult result = fit(config, &blind);
+  EXPECT_TRUE(blind.seen.empty());
+  EXPECT_GE(blind.asked, 1) << "Ctrl-C is asked for all the same";
+  Listener listener;
+  config.run.force = true;
+  const FitResult shown = fit(config, &listener);
+  EXPECT_FALSE(listener.seen.empty());
+  EXPECT_EQ(shown.bytes_to_host_search, result.bytes_to_host_search);
+  EXPECT_GT(shown.bytes_to_host, result.bytes_to_host);
 }
 
 TEST_F(FitTest, ADivergenceIsAFailedProbeNotSparsity) {

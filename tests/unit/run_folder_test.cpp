@@ -281,10 +281,12 @@ FitResult sample_result() {
   result.seconds = 1.25;
   result.device = "cpu";
   result.bytes_to_host = (std::uint64_t{1} << 32) + 1;
+  result.bytes_to_host_search = (std::uint64_t{1} << 32) - 1;
+  result.train_accuracy = 0.875;
   result.layers = {{"fc1", 768, 700, 650, 1e-4, 0.25, std::nullopt, true},
                    {"fc2", 16384, 1299, std::nullopt, 0.0, std::nullopt, 0.5, false}};
   result.rounds = {{1, {1e-3, 2e-3}, {3, 4}, 500, NAN, NAN, false, true, 0.5},
-                   {2, {1e-4}, {1999}, 499, 0.1, 1.0 / 3.0, true, false, 0.75}};
+                   {2, {1e-4}, {1999}, 499, 0.1, 1.0 / 3.0, true, false, 0.75, 0.5, 0.25}};
   return result;
 }
 
@@ -300,8 +302,8 @@ TEST(Report, ResultJsonHoldsEveryKey) {
     "why_stopped": "reached 1999 of 2000 \u2014 \"in band\"", "nnz": 1999, "numel": 25408,
     "target_nnz": 2000, "tolerance": 0.05, "sparsity": 0.921323992443325, "rounds": 2,
     "best_round": 2, "steps_total": 9007199254740993, "train_loss": 0.1, "test_loss": null,
-    "test_accuracy": null, "seconds": 1.25, "device": "cpu",
-    "bytes_to_host": 4294967297, "seed": 18446744073709551615,
+    "train_accuracy": 0.875, "test_accuracy": null, "seconds": 1.25, "device": "cpu",
+    "bytes_to_host": 4294967297, "bytes_to_host_search": 4294967295, "seed": 18446744073709551615,
     "layers": [
       {"name": "fc1", "numel": 768, "nnz": 700, "target_nnz": 650, "lambda": 1e-4,
        "kkt_nonzero": 0.25, "kkt_zero": null, "reached": true},
@@ -309,9 +311,9 @@ TEST(Report, ResultJsonHoldsEveryKey) {
        "kkt_nonzero": null, "kkt_zero": 0.5, "reached": false}],
     "rounds_detail": [
       {"round": 1, "lambda": [1e-3, 2e-3], "nnz": [3, 4], "steps": 500, "train_loss": null,
-       "test_loss": null, "hit": false, "diverged": true, "seconds": 0.5},
+       "test_loss": null, "train_accuracy": null, "test_accuracy": null, "hit": false, "diverged": true, "seconds": 0.5},
       {"round": 2, "lambda": [1e-4], "nnz": [1999], "steps": 499, "train_loss": 0.1,
-       "test_loss": 0.3333333333333333, "hit": true, "diverged": false, "seconds": 0.75}]})");
+       "test_loss": 0.3333333333333333, "train_accuracy": 0.5, "test_accuracy": 0.25, "hit": true, "diverged": false, "seconds": 0.75}]})");
   EXPECT_EQ(nlohmann::json::parse(text), expected);
 }
 
@@ -338,20 +340,23 @@ TEST(Report, OutcomesAndOddValues) {
 
 TEST(Report, HistoryHasALineARow) {
   HistoryCsv history;
-  history.add_step({1, 10, {1e-3, 2e-3}, {3, 4}, NAN, 0.25});
+  history.add_step({1, 10, {1e-3, 2e-3}, {3, 4}, NAN, NAN, {}, {}, 0.25});
+  history.add_step({1, 20, {1e-3, 2e-3}, {3, 4}, 0.5, 0.75, 0.125, 1.0, 0.25});
   for (const RoundResult& round : sample_result().rounds) history.add_round(round);
   EXPECT_EQ(history.text(),
-            "kind,round,step,lambda,nnz,train_loss,test_loss,hit,diverged,seconds\n"
-            "step,1,10,0.001;0.002,3;4,,,,,0.25\n"
-            "round,1,500,0.001;0.002,3;4,,,0,1,0.5\n"
-            "round,2,499,1e-04,1999,0.1,0.3333333333333333,1,0,0.75\n");
+            "kind,round,step,lambda,nnz,train_loss,test_loss,train_accuracy,test_accuracy,hit,"
+            "diverged,seconds\n"
+            "step,1,10,0.001;0.002,3;4,,,,,,,0.25\n"
+            "step,1,20,0.001;0.002,3;4,0.5,0.75,0.125,1,,,0.25\n"
+            "round,1,500,0.001;0.002,3;4,,,,,0,1,0.5\n"
+            "round,2,499,1e-04,1999,0.1,0.3333333333333333,0.5,0.25,1,0,0.75\n");
 }
 
 TEST(Report, HistoryNumbersRoundTrip) {
   const double values[] = {0.1, 1.0 / 3.0, 5e-324, 1.7976931348623157e308, 1.92e-4f, -0.0, 1e22};
   for (const double value : values) {
     HistoryCsv history;
-    history.add_step({1, 1, {value}, {1}, value, 0.0});
+    history.add_step({1, 1, {value}, {1}, value, NAN, {}, {}, 0.0});
     std::istringstream lines(history.text());
     std::string line;
     std::getline(lines, line);
@@ -359,7 +364,7 @@ TEST(Report, HistoryNumbersRoundTrip) {
     std::vector<std::string> fields;
     std::istringstream row(line);
     for (std::string field; std::getline(row, field, ',');) fields.push_back(field);
-    ASSERT_EQ(fields.size(), 10U);
+    ASSERT_EQ(fields.size(), 12U);
     EXPECT_EQ(std::strtod(fields[3].c_str(), nullptr), value);
     EXPECT_EQ(std::signbit(std::strtod(fields[5].c_str(), nullptr)), std::signbit(value));
   }

@@ -137,9 +137,8 @@ TEST_P(Training, FollowsAFloat64Recursion) {
   std::vector<double> got;
   const std::vector<float> lambda32 = {0.02f, 0.05f};
   const StepStatus status = trainer.run(
-      lambda32, {}, steps, [&](std::int64_t, const StepStatus&, std::optional<double> loss) {
-        got.push_back(loss.value());
-        return false;
+      lambda32, {}, steps, [&](std::int64_t, const StepStatus&, const train::Sample& sample) {
+        got.push_back(sample.loss.value());
       });
   ASSERT_EQ(got.size(), losses.size());
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], losses[i], 2e-5) << "step " << i;
@@ -196,7 +195,7 @@ TEST(Training, ReferenceAndTiledGiveTheSameWeightsOnEveryThreadCountAndInstructi
     const std::vector<std::int32_t> groups = {0, -1, 1, -1, 2, -1};
     train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, 0, 1, 1}, groups);
     const std::vector<float> lambda = {1e-3f, 1e-3f, 1e-3f};
-    trainer.run(lambda, {}, 20, [](auto...) { return false; });
+    trainer.run(lambda, {}, 20, {});
     std::vector<float> w(64 * 33);
     backend->download(w.data(), network.parameters().value(2), w.size() * sizeof(float));
     results.push_back(w);
@@ -213,18 +212,17 @@ struct RoundSeen {
   std::vector<std::int64_t> sampled;  // step numbers
   std::vector<double> losses;
   std::vector<std::vector<std::uint64_t>> counts;
-  std::int64_t last_reported = 0;
   std::int64_t enqueued = 0;
   std::vector<float> weights;
 };
 
-RoundSeen round_with_looks_every(std::int64_t steps_per_look, std::int64_t batch,
-                                 const StopRule& rule, float learning_rate) {
+RoundSeen round_told_every(std::int64_t late, std::int64_t batch, const StopRule& rule,
+                           float learning_rate) {
   Random random(21);
   DataSplit data;
   data.train = random_data(random, 40);
   data.test = random_data(random, 0);
-  LateBackend backend(cpu::make_cpu_backend("reference", 1), steps_per_look);
+  LateBackend backend(cpu::make_cpu_backend("reference", 1), late);
   nn::Network network(backend, {{3, 16, 2}, Activation::kIdentity, 0.01f},
                       train::Trainer::rows_needed(40, batch));
   network.parameters().initialise(nn::Initialisation::kPytorch, 4);
@@ -235,15 +233,11 @@ RoundSeen round_with_looks_every(std::int64_t steps_per_look, std::int64_t batch
   RoundSeen seen;
   seen.status =
       trainer.run(lambda, rule, 200,
-                  [&](std::int64_t step, const StepStatus& status, std::optional<double> loss) {
+                  [&](std::int64_t step, const StepStatus& status, const train::Sample& sample) {
                     EXPECT_EQ(step, status.steps) << "a step that was not taken is reported";
-                    seen.last_reported = step;
-                    if (loss) {
-                      seen.sampled.push_back(step);
-                      seen.losses.push_back(*loss);
-                      seen.counts.push_back(status.nnz);
-                    }
-                    return false;
+                    seen.sampled.push_back(step);
+                    seen.losses.push_back(sample.loss.value());
+                    seen.counts.push_back(status.nnz);
                   });
   seen.enqueued = backend.enqueued;
   for (std::size_t i = 0; i < network.parameters().list().size(); ++i) {
@@ -259,7 +253,6 @@ void expect_the_same_round(const RoundSeen& late, const RoundSeen& prompt) {
   EXPECT_EQ(late.status.nnz, prompt.status.nnz);
   EXPECT_EQ(late.status.nonfinite, prompt.status.nonfinite);
   EXPECT_EQ(late.status.stopped, prompt.status.stopped);
-  EXPECT_EQ(late.last_reported, prompt.last_reported);
   EXPECT_EQ(late.sampled, prompt.sampled);
   EXPECT_EQ(late.losses, prompt.losses);
   EXPECT_EQ(late.counts, prompt.counts);
@@ -271,7 +264,7 @@ void expect_the_same_round(const RoundSeen& late, const RoundSeen& prompt) {
   }
 }
 
-TEST(Training, LookingSeldomChangesNothing) {
+TEST(Training, KnowingLateChangesNothing) {
   for (const std::int64_t batch : {0L, 7L}) {
     SCOPED_TRACE(::testing::Message() << "batch " << batch);
     // The counts fall from 80: a stop by count on the way, none at all, and one that lies on a step
@@ -279,21 +272,21 @@ TEST(Training, LookingSeldomChangesNothing) {
     for (const std::uint64_t most : {70U, 60U, 50U, 0U}) {
       SCOPED_TRACE(::testing::Message() << "stop at " << most);
       const StopRule rule = most == 0 ? StopRule{} : StopRule{{CountBand{0, most}}, 1, 0};
-      const RoundSeen prompt = round_with_looks_every(1, batch, rule, 0.1f);
+      const RoundSeen prompt = round_told_every(1, batch, rule, 0.1f);
       EXPECT_EQ(prompt.status.stopped, most != 0);
       EXPECT_EQ(prompt.enqueued, prompt.status.steps);
-      expect_the_same_round(round_with_looks_every(16, batch, rule, 0.1f), prompt);
+      expect_the_same_round(round_told_every(16, batch, rule, 0.1f), prompt);
     }
   }
-  // Looks fall on steps 1, 8, 15, 16, 22, …: a stop at one of them would show nothing.
-  const RoundSeen late = round_with_looks_every(16, 0, {{CountBand{0, 60}}, 1, 0}, 0.1f);
+  // Samples fall on steps 1, 8, 15, 22, …: a stop at one of them would show nothing.
+  const RoundSeen late = round_told_every(16, 0, {{CountBand{0, 60}}, 1, 0}, 0.1f);
   EXPECT_GT(late.enqueued, late.status.steps) << "the case must enqueue steps beyond the stop";
 }
 
-TEST(Training, LookingSeldomChangesNothingAboutADivergence) {
-  const RoundSeen prompt = round_with_looks_every(1, 0, {}, 30.0f);
+TEST(Training, KnowingLateChangesNothingAboutADivergence) {
+  const RoundSeen prompt = round_told_every(1, 0, {}, 30.0f);
   EXPECT_GT(prompt.status.nonfinite, 0U);
-  const RoundSeen late = round_with_looks_every(16, 0, {}, 30.0f);
+  const RoundSeen late = round_told_every(16, 0, {}, 30.0f);
   expect_the_same_round(late, prompt);
   EXPECT_GT(late.enqueued, late.status.steps) << "the case must enqueue steps beyond the stop";
 }

@@ -39,6 +39,11 @@ Reporter::~Reporter() {
   clear();
 }
 
+bool Reporter::wants_progress() {
+  if (mode_ == Mode::kPlain) return Clock::now() - logged_ >= kLogEvery;
+  return mode_ == Mode::kTerminal;
+}
+
 void Reporter::progress(const Progress& progress) {
   max_rounds_ = progress.max_rounds;
   if (mode_ == Mode::kTerminal) {

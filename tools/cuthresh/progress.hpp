@@ -22,6 +22,7 @@ class Reporter final : public FitObserver {
   Reporter(const Reporter&) = delete;
   Reporter& operator=(const Reporter&) = delete;
 
+  bool wants_progress() override;
   void progress(const Progress& progress) override;
   void round_ended(const RoundResult& round) override;
   void note(const std::string& text) override;

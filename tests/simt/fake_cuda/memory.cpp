@@ -171,6 +171,16 @@ cudaError_t cudaMallocHost(void** pointer, std::size_t bytes) {
 cudaError_t cudaHostAlloc(void** pointer, std::size_t bytes, unsigned int) {
   return cudaMallocHost(pointer, bytes);
 }
+// One address space: the device's address of pinned memory is the host's.
+cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned int flags) {
+  return api(memory_call("cudaHostGetDevicePointer", CallKind::kQuery, nullptr, 0), kNotCaptured,
+             [&](Call&) {
+               const Allocation* found = find_allocation(host);
+               if (found == nullptr || !found->host || flags != 0) return cudaErrorInvalidValue;
+               *device = host;
+               return cudaSuccess;
+             });
+}
 cudaError_t cudaFreeHost(void* pointer) {
   return api(memory_call("cudaFreeHost", CallKind::kHostMemory, nullptr, 0), kNotCaptured,
              [&](Call&) { return release(pointer, true); });
