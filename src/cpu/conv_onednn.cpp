@@ -267,27 +267,29 @@ struct ConvCut {
   std::int64_t size(std::int64_t i) const { return std::min(samples, rows - i * samples); }
 };
 
-/// The largest power of two (at most 32) of samples of this size that half a megabyte holds: half
-/// of a second-level cache, so that an epilogue finds there what a primitive wrote.
-std::int64_t samples_in_cache(std::int64_t elements) {
-  constexpr std::int64_t kElements = (512 << 10) / static_cast<std::int64_t>(sizeof(float));
+/// The largest power of two (at most 32) of samples of this size in so many bytes.
+std::int64_t samples_in(std::int64_t bytes, std::int64_t elements) {
+  const std::int64_t most = bytes / static_cast<std::int64_t>(sizeof(float));
   std::int64_t samples = 1;
-  while (samples < 32 && 2 * samples * elements <= kElements) samples *= 2;
+  while (samples < 32 && 2 * samples * elements <= most) samples *= 2;
   return samples;
 }
 
+/// Pieces whose output the epilogue still finds in the second-level cache.
 ConvCut forward_cut(const ConvShape& s) {
-  return ConvCut::of(s.rows, samples_in_cache(s.in.elements() + s.out().elements()));
+  return ConvCut::of(s.rows, samples_in(512 << 10, s.in.elements() + s.out().elements()));
 }
 
 /// Every piece of the backward pass has a weight gradient of its own, which are added up at the
-/// end: 2 to 32 of them, together at most 4 MiB where 2 allow it.
+/// end: 2 to 32 of them, together at most 4 MiB where 2 allow it. For a batch of 128 and 64 to 128
+/// channels on 7 x 7, pieces of 16 samples took 8.8 ms on two Cascade Lake cores, of 8 samples 9.3,
+/// of 4 samples 10.0.
 ConvCut backward_cut(const ConvShape& s) {
   constexpr std::int64_t kElements = (4 << 20) / static_cast<std::int64_t>(sizeof(float));
   const std::int64_t pieces = std::clamp<std::int64_t>(kElements / s.weights(), 2, 32);
   const std::int64_t least = (s.rows + pieces - 1) / pieces;
-  return ConvCut::of(s.rows,
-                     std::max(least, samples_in_cache(2 * s.in.elements() + s.out().elements())));
+  return ConvCut::of(
+      s.rows, std::max(least, samples_in(1 << 20, 2 * s.in.elements() + s.out().elements())));
 }
 
 class OneDnnConv final : public Conv {
