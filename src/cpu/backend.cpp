@@ -6,8 +6,9 @@
 
 namespace cuthresh::cpu {
 
-CpuBackend::CpuBackend(std::unique_ptr<Gemm> gemm, const Loops& loops, std::int64_t threads)
-    : gemm_(std::move(gemm)), loops_(loops), threads_(threads) {}
+CpuBackend::CpuBackend(std::unique_ptr<Gemm> gemm, std::unique_ptr<Conv> conv, const Loops& loops,
+                       std::int64_t threads)
+    : gemm_(std::move(gemm)), conv_(std::move(conv)), loops_(loops), threads_(threads) {}
 
 std::string CpuBackend::description() const {
   const std::string threads =
@@ -31,6 +32,7 @@ std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_
                       "use baseline, avx2 or avx512"});
   }
   std::unique_ptr<Gemm> gemm;
+  std::unique_ptr<Conv> conv;
   if (engine == "reference") {
     gemm = make_reference_gemm(*loops);
   } else if (engine == "tiled") {
@@ -38,6 +40,7 @@ std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_
   } else if (engine == "auto" || engine == "onednn") {
 #if defined(CTH_WITH_ONEDNN)
     gemm = make_onednn_gemm(*loops);
+    conv = make_onednn_conv(*loops);
 #else
     if (engine == "onednn") {
       throw InputError({"run.engine", "this build has no oneDNN", engine,
@@ -49,7 +52,8 @@ std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_
     throw InputError(
         {"run.engine", "unknown engine", engine, "use auto, onednn, tiled or reference"});
   }
-  return std::make_unique<CpuBackend>(std::move(gemm), *loops, threads);
+  if (conv == nullptr) conv = make_plain_conv(*loops);
+  return std::make_unique<CpuBackend>(std::move(gemm), std::move(conv), *loops, threads);
 }
 
 }  // namespace cuthresh::cpu

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/conv.hpp"
 #include "cpu/gemm.hpp"
 #include "cpu/loops.hpp"
 #include "cpu/parallel.hpp"
@@ -15,7 +16,8 @@ namespace cuthresh::cpu {
 /// members are defined in the file of their stem: memory, dense, loss, random, prox, select.
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(std::unique_ptr<Gemm> gemm, const Loops& loops, std::int64_t threads);
+  CpuBackend(std::unique_ptr<Gemm> gemm, std::unique_ptr<Conv> conv, const Loops& loops,
+             std::int64_t threads);
 
   std::string description() const override;
   std::string unsupported(Operation operation) const override;
@@ -81,6 +83,7 @@ class CpuBackend final : public Backend {
   void backward_weights_live(const DenseBackward& args, const float* dz);
 
   std::unique_ptr<Gemm> gemm_;
+  std::unique_ptr<Conv> conv_;
   const Loops& loops_;
   Threads threads_;
   std::uint64_t bytes_to_host_ = 0;

@@ -1,16 +1,26 @@
+#include "cpu/conv.hpp"
+
+#include <algorithm>
+
+#include "backend/checks_conv.hpp"
 #include "cpu/backend_impl.hpp"
-#include "cuthresh/error.hpp"
 
 namespace cuthresh::cpu {
-namespace {
-[[noreturn]] void conv_missing() {
-  throw InternalError({"conv", "not in this room yet", "", ""});
+
+void CpuBackend::conv_forward(const ConvForward& args) {
+  check_conv(args);
+  if (args.shape.rows > 0) conv_->forward(args, threads_);
 }
-}  // namespace
-void CpuBackend::conv_forward(const ConvForward&) {
-  conv_missing();
+
+void CpuBackend::conv_backward(const ConvBackward& args) {
+  check_conv(args);
+  const ConvShape& s = args.shape;
+  if (s.rows > 0) {
+    conv_->backward(args, threads_);
+  } else if (!args.accumulate) {
+    std::fill(args.dw, args.dw + s.weights(), 0.0f);
+    if (args.db != nullptr) std::fill(args.db, args.db + s.out_channels, 0.0f);
+  }
 }
-void CpuBackend::conv_backward(const ConvBackward&) {
-  conv_missing();
-}
+
 }  // namespace cuthresh::cpu

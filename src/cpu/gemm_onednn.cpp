@@ -1,5 +1,4 @@
-// The one file that sees oneDNN (v2 API in Debian 12, v3 elsewhere; dnnl_sgemm is the same in
-// both).
+// oneDNN's matrix product (v2 API in Debian 12, v3 elsewhere; dnnl_sgemm is the same in both).
 
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>

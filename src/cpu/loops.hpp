@@ -20,6 +20,11 @@ struct KktKeys {
 /// Floats that gemm_tiled works in.
 inline constexpr std::int64_t kGemmScratch = 40448;
 
+/// Channels that the loops of a direct convolution work on together: of its result, and input
+/// channels of a weight gradient.
+inline constexpr std::int64_t kConvBlock = 16;
+inline constexpr int kConvInputs = 4;
+
 /// The serial loops of this room, compiled once per instruction set from loops.inl. Each works on
 /// one thread's share; rows are `stride` elements apart.
 struct Loops {
@@ -66,6 +71,21 @@ struct Loops {
                      std::int64_t a_row, std::int64_t a_column, const float* b, std::int64_t b_row,
                      std::int64_t b_column, bool accumulate, float* c, std::int64_t ldc,
                      float* scratch);
+
+  /// Weights for the two functions below: [blocks of 16 result channels, taps, source channels,
+  /// 16].
+  void (*conv_pack)(const ConvShape& shape, const float* w, bool backward, float* packed);
+  /// Lines [begin, end) of y (rows·height of them) = w ∗ x, without bias; taps, then channels in
+  /// order.
+  void (*conv_forward)(const ConvShape& shape, const float* x, const float* packed, float* y,
+                       std::int64_t begin, std::int64_t end);
+  /// Lines [begin, end) of dx.
+  void (*conv_backward_data)(const ConvShape& shape, const float* dz, const float* packed,
+                             float* dx, std::int64_t begin, std::int64_t end);
+  /// Adds to units [begin, end) of dw: blocks of 16 output channels times groups of 4 input
+  /// channels times taps.
+  void (*conv_backward_weights)(const ConvShape& shape, const float* x, const float* dz, float* dw,
+                                std::int64_t begin, std::int64_t end);
 
   /// Σ (prediction − target)² over n elements; the gradient where it is not null.
   double (*mse)(const float* prediction, const float* target, float* gradient, float scale,

@@ -202,6 +202,8 @@ void gemm_plain(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, 
 #include "cpu/gemm_tile.inl"
 #include "cpu/image_loops.inl"
 
+#include "cpu/conv_loops.inl"
+
 double mse(const float* prediction, const float* target, float* gradient, float scale, int64_t n) {
   const SquaredError error{scale};
   double sum = 0.0;
@@ -283,6 +285,10 @@ const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
                                ns::spread_columns,
                                ns::gemm_plain,
                                ns::gemm_tiled,
+                               ns::conv_pack,
+                               ns::conv_forward,
+                               ns::conv_backward_data,
+                               ns::conv_backward_weights,
                                ns::mse,
                                ns::softmax,
                                ns::uniform,

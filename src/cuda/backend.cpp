@@ -23,7 +23,9 @@ std::string CudaBackend::description() const {
 }
 
 std::string CudaBackend::unsupported(Operation operation) const {
-  return operation == Operation::kDense ? blas_library().missing : std::string();
+  if (operation == Operation::kDense) return blas_library().missing;
+  if (operation == Operation::kConv) return dnn_library().missing;
+  return {};
 }
 
 std::string unavailable() {

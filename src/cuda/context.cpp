@@ -32,6 +32,7 @@ Context::Context(int device, Precision precision)
 }
 
 Context::~Context() {
+  dnn_.reset();
   blas_.reset();
   for (const Buffer& buffer : scratch_) deallocate(buffer.data);
   deallocate(tickets_.data);
@@ -145,6 +146,11 @@ Blas& Context::blas() {
     blas_ = std::make_unique<Blas>(health_, stream(), workspace_, kBlasWorkspace, precision_);
   }
   return *blas_;
+}
+
+Dnn& Context::dnn() {
+  if (dnn_ == nullptr) dnn_ = std::make_unique<Dnn>(health_, stream(), precision_);
+  return *dnn_;
 }
 
 }  // namespace cuthresh::cuda

@@ -10,6 +10,7 @@
 #include "cuda/blas.hpp"
 #include "cuda/check.hpp"
 #include "cuda/cuda_backend.hpp"
+#include "cuda/dnn.hpp"
 #include "cuda/pool.hpp"
 #include "cuda/stream.hpp"
 
@@ -17,7 +18,16 @@ namespace cuthresh::cuda {
 
 /// What an operation keeps on the device between calls. Each grows when a larger shape is first
 /// seen and is kept, so that a training step allocates nothing after the first.
-enum class Scratch : std::uint8_t { kBiasPartials, kLossPartials, kLossRows, kLossHits, kCount };
+enum class Scratch : std::uint8_t {
+  kBiasPartials,
+  kLossPartials,
+  kLossRows,
+  kLossHits,
+  kConvWorkspace,
+  kConvFilter,
+  kConvBias,
+  kCount
+};
 
 /// Everything that belongs to one device: stream, memory, handles, and the way back to the host.
 /// Owned by one backend, used by one thread, which must keep `device` its current one.
@@ -78,6 +88,8 @@ class Context {
 
   /// cuBLAS, loaded on first use; throws when it cannot be.
   Blas& blas();
+  /// cuDNN, likewise.
+  Dnn& dnn();
 
  private:
   struct Buffer {
@@ -102,6 +114,7 @@ class Context {
   std::unordered_map<const void*, std::int64_t> resident_;
   void* workspace_ = nullptr;  // of blas_
   std::unique_ptr<Blas> blas_;
+  std::unique_ptr<Dnn> dnn_;
 };
 
 }  // namespace cuthresh::cuda

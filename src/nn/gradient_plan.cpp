@@ -114,4 +114,13 @@ GradientPlan plan_gradients(const Graph& graph) {
   return Planner(graph).run();
 }
 
+std::int64_t floats_a_row(const Graph& graph) {
+  std::int64_t floats = 0;
+  for (const Node& node : graph.nodes) {
+    floats += graph.tensors[node.out].elements() * (needs_preactivation(node.activation) ? 2 : 1);
+  }
+  for (const std::int64_t elements : plan_gradients(graph).buffers) floats += elements;
+  return floats;
+}
+
 }  // namespace cuthresh::nn

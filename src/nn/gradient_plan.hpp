@@ -36,4 +36,7 @@ struct GradientPlan {
 
 GradientPlan plan_gradients(const Graph& graph);
 
+/// What a network keeps of each row: activations and gradients.
+std::int64_t floats_a_row(const Graph& graph);
+
 }  // namespace cuthresh::nn

@@ -61,7 +61,7 @@ void DeviceData::gather_images(const Resident& from, std::int64_t first, const s
   if (step != nullptr) {
     args.crop = settings_.crop;
     args.flip = settings_.flip;
-    args.seed = settings_.seed;
+    args.seed = settings_.seed + static_cast<std::uint64_t>(first);  // parts of a step differ
     args.step = static_cast<std::uint32_t>(*step);
   }
   backend_.gather_images(args);
@@ -87,13 +87,22 @@ DeviceData::Resident DeviceData::upload(const Dataset& data) const {
   return device;
 }
 
-Batch DeviceData::batch(std::int64_t step) {
+std::int64_t DeviceData::batch_rows(std::int64_t step) const {
+  if (settings_.batch == 0) return train_.rows;
+  const std::int64_t an_epoch = (train_.rows + settings_.batch - 1) / settings_.batch;
+  return std::min(settings_.batch, train_.rows - step % an_epoch * settings_.batch);
+}
+
+Batch DeviceData::batch(std::int64_t step, std::int64_t first, std::int64_t rows) {
   if (settings_.batch == 0) {
     if (!has_images_ || (settings_.crop == 0 && !settings_.flip)) {
-      return slice(Part::kTrain, 0, train_.rows);
+      return slice(Part::kTrain, first, rows);
     }
-    gather_images(train_, 0, nullptr, train_.rows, &step);
-    return {train_.rows, images_.data(), train_.targets.data(), train_.labels.data()};
+    gather_images(train_, first, nullptr, rows, &step);
+    const std::int64_t outputs_before = first * outputs_;
+    return {rows, images_.data(),
+            settings_.labels ? nullptr : train_.targets.data() + outputs_before,
+            settings_.labels ? train_.labels.data() + first : nullptr};
   }
   const std::int64_t an_epoch = (train_.rows + settings_.batch - 1) / settings_.batch;
   if (step / an_epoch != epoch_) {
@@ -102,9 +111,7 @@ Batch DeviceData::batch(std::int64_t step) {
         epoch_order(train_.rows, settings_.seed, static_cast<std::uint32_t>(epoch_));
     backend_.upload(order_.data(), order.data(), order_.bytes());
   }
-  const std::int64_t first = step % an_epoch * settings_.batch;
-  const std::int64_t rows = std::min(settings_.batch, train_.rows - first);
-  const std::int64_t* index = order_.data() + first;
+  const std::int64_t* index = order_.data() + step % an_epoch * settings_.batch + first;
   const auto row_bytes = [](std::int64_t elements) {
     return static_cast<std::size_t>(elements) * 4;
   };

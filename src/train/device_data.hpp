@@ -35,9 +35,11 @@ class DeviceData {
   DeviceData(Backend& backend, const DataSplit& data, const BatchSettings& settings);
 
   std::int64_t rows(Part part) const { return of(part).rows; }
-  /// What step `step` of a round trains on: all rows, or a batch in the epoch's order, the last of
-  /// an epoch being what is left. Valid until the next call.
-  Batch batch(std::int64_t step);
+  /// Rows that step `step` of a round trains on: all, or those of a batch, the last of an epoch
+  /// being what is left.
+  std::int64_t batch_rows(std::int64_t step) const;
+  /// `rows` of them from the `first` on, batches in the epoch's order. Valid until the next call.
+  Batch batch(std::int64_t step, std::int64_t first, std::int64_t rows);
   /// Rows [first, first + rows) as they are, for evaluation and full gradients. Valid until the
   /// next call.
   Batch slice(Part part, std::int64_t first, std::int64_t rows);

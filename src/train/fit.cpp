@@ -54,7 +54,9 @@ class Fit {
         spec_(model_spec(config_, data_)),
         chosen_(choose_backend(data_, nn::build_graph(spec_), config_)),
         backend_(*chosen_.backend),
-        network_(backend_, spec_, Trainer::rows_needed(data_.train.rows, config_.train.batch)),
+        network_(backend_, spec_,
+                 Trainer::rows_needed(data_.train.rows, config_.train.batch,
+                                      nn::floats_a_row(nn::build_graph(spec_)))),
         task_(make_task(config_, network_.parameters().list())),
         folder_(prepare_folder()),
         trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}

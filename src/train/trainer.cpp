@@ -4,8 +4,15 @@
 
 namespace cuthresh::train {
 
-std::int64_t Trainer::rows_needed(std::int64_t train_rows, std::int64_t batch) {
-  return batch == 0 ? train_rows : std::max(batch, std::min(kEvaluationRows, train_rows));
+std::int64_t Trainer::rows_needed(std::int64_t train_rows, std::int64_t batch,
+                                  std::int64_t floats_a_row) {
+  // A full batch passes in one piece where that takes less than 1 GiB: only then are the bits of
+  // its gradient those of one product. Evaluation alone is worth 32 MiB.
+  constexpr std::int64_t kFullBatchFloats = std::int64_t{1} << 28;
+  constexpr std::int64_t kEvaluationFloats = std::int64_t{1} << 23;
+  const std::int64_t floats = batch == 0 ? kFullBatchFloats : kEvaluationFloats;
+  const std::int64_t most = batch == 0 ? train_rows : std::min(kEvaluationRows, train_rows);
+  return std::max({batch, std::int64_t{1}, std::min(most, floats / floats_a_row)});
 }
 
 Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
@@ -63,17 +70,21 @@ double Trainer::mean_loss(double sum, std::int64_t rows) const {
 }
 
 void Trainer::step(std::int64_t index, bool sampled) {
-  const Batch batch = data_.batch(index);
   const nn::ForwardOptions options{Pass::kTrain, settings_.seed, static_cast<std::uint32_t>(index),
                                    plan_.get()};
-  LossArgs args = loss_args(network_.forward(batch.inputs, batch.rows, options), batch, batch.rows);
-  args.gradient = network_.output_gradient();
-  if (sampled) {
-    args.sum = sum_.data();
-    sampled_rows_ = batch.rows;
+  const std::int64_t all = data_.batch_rows(index);
+  for (std::int64_t first = 0; first < all; first += network_.max_rows()) {
+    const Batch batch = data_.batch(index, first, std::min(network_.max_rows(), all - first));
+    LossArgs args = loss_args(network_.forward(batch.inputs, batch.rows, options), batch, all);
+    args.gradient = network_.output_gradient();
+    if (sampled) {
+      args.sum = sum_.data();
+      args.accumulate = first > 0;
+    }
+    apply_loss(args);
+    network_.backward(batch.inputs, batch.rows, first > 0);
   }
-  apply_loss(args);
-  network_.backward(batch.inputs, batch.rows, false);
+  sampled_rows_ = all;
   backend_.prox_step(*plan_);
 }
 

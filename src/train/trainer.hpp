@@ -51,7 +51,9 @@ class Trainer {
  public:
   /// Rows of a forward pass when batches are not the full set: enough to keep two cores busy.
   static constexpr std::int64_t kEvaluationRows = 1024;
-  static std::int64_t rows_needed(std::int64_t train_rows, std::int64_t batch);
+  /// Rows a network should have room for; a row takes `floats_a_row` (nn::floats_a_row).
+  static std::int64_t rows_needed(std::int64_t train_rows, std::int64_t batch,
+                                  std::int64_t floats_a_row);
 
   /// `groups`: for each parameter its group, or −1 for one that is not penalised.
   Trainer(Backend& backend, nn::Network& network, const DataSplit& data,

@@ -20,7 +20,7 @@ namespace cuthresh::simt {
 enum class CallKind : std::uint8_t {
   kLaunch,
   kGraphLaunch,
-  kBlas,
+  kBlas,  // products and convolutions: work of cuBLAS and cuDNN
   kCopyToDevice,
   kCopyToHost,
   kCopyOnDevice,
@@ -29,7 +29,7 @@ enum class CallKind : std::uint8_t {
   kFree,
   kHostMemory,   // pinned memory, both ways
   kSynchronize,  // the host waits: stream, event, device, and copies that wait
-  kHandle,       // streams, events, graphs, cuBLAS handles: making, setting, ending
+  kHandle,       // streams, events, graphs, handles of libraries: making, setting, ending
   kQuery         // asks, changes nothing
 };
 

@@ -81,16 +81,6 @@ cublasStatus_t blas_api(const char* name, CallKind kind, cublasHandle_t handle,
   return to_status(status);
 }
 
-/// Nearest value with a 10-bit mantissa, ties away from zero, as tensor cores are fed.
-float to_tf32(float x) {
-  if (!std::isfinite(x)) return x;
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &x, sizeof bits);
-  bits = (bits + 0x1000U) & ~0x1fffU;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
 // sum[i] ← fma(a[i], b, sum[i]): the same bits with and without the instruction.
 #if defined(__x86_64__)
 __attribute__((target("avx2,fma"), optimize("O3"))) void add_column_fma(float* sum, const float* a,

@@ -4,8 +4,10 @@
 // they have in common: no driver, sticky and injected errors, captures, dead streams, the
 // recording.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -119,5 +121,15 @@ void enqueue(cudaStream_t stream, F function) {
 const Allocation* find_allocation(const void* pointer, std::size_t bytes = 1);
 bool is_device_memory(const void* pointer, std::size_t bytes);
 bool any_capture();
+
+/// Nearest value with a 10-bit mantissa, ties away from zero, as tensor cores are fed.
+inline float to_tf32(float x) {
+  if (!std::isfinite(x)) return x;
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x1000U) & ~0x1fffU;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
 
 }  // namespace cuthresh::simt::fake

@@ -1,0 +1,1 @@
+cth_test(conv_test conv_test.cpp)
