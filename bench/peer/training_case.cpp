@@ -17,7 +17,7 @@ constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
 class TrainingCase final : public Case {
  public:
   TrainingCase(Backend& backend, const ModelFile& state)
-      : network_(backend, {kWidths}, train::Trainer::rows_needed(kRows, 0)),
+      : network_(backend, {kWidths}, train::Trainer::rows_needed(kRows, 0, 1000)),
         trainer_(backend, network_, data(state), settings(), upload_parameters(backend, state)),
         lambda_(kWidths.size() - 1, kLambda) {}
 

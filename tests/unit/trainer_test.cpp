@@ -70,7 +70,7 @@ TEST_P(Training, FollowsAFloat64Recursion) {
 
   const auto backend = cpu::make_cpu_backend("auto", 2);
   nn::Network network(*backend, {{3, 6, 2}, Activation::kTanh, 0.01f},
-                      train::Trainer::rows_needed(kRows, batch));
+                      train::Trainer::rows_needed(kRows, batch, 1000));
   nn::Parameters& parameters = network.parameters();
   parameters.initialise(nn::Initialisation::kGlorot, 9);
   constexpr std::uint64_t kSeed = 77;
@@ -167,7 +167,7 @@ TEST(Training, FullGradientInPartsEqualsTheWhole) {
   std::vector<std::vector<float>> gradients;
   for (const std::int64_t batch : {0L, 8L}) {  // with batches the rows go through in parts of 1024
     nn::Network network(*backend, {{3, 20, 2}, Activation::kSilu, 0.01f},
-                        train::Trainer::rows_needed(3000, batch));
+                        train::Trainer::rows_needed(3000, batch, 1000));
     network.parameters().initialise(nn::Initialisation::kPytorch, 1);
     const std::vector<std::int32_t> groups = {0, -1, 1, -1};
     train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, batch, 1, 1},
@@ -224,7 +224,7 @@ RoundSeen round_told_every(std::int64_t late, std::int64_t batch, const StopRule
   data.test = random_data(random, 0);
   LateBackend backend(cpu::make_cpu_backend("reference", 1), late);
   nn::Network network(backend, {{3, 16, 2}, Activation::kIdentity, 0.01f},
-                      train::Trainer::rows_needed(40, batch));
+                      train::Trainer::rows_needed(40, batch, 1000));
   network.parameters().initialise(nn::Initialisation::kPytorch, 4);
   const std::vector<std::int32_t> groups = {0, -1, 1, -1};
   train::Trainer trainer(backend, network, data,
