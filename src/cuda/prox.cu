@@ -6,6 +6,7 @@
 #include "kernels/block/count_nonzero.cuh"
 #include "kernels/block/kkt_residual.cuh"
 #include "kernels/block/prox_step.cuh"
+#include "kernels/block/set_value.cuh"
 
 namespace cuthresh::cuda {
 namespace {
@@ -40,7 +41,9 @@ void CudaBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
 
 void CudaBackend::set_learning_rate(ProxPlan& plan, float alpha) {
   check_learning_rate(alpha);
-  context_.upload(as_cuda_plan(plan).learning_rate(), &alpha, sizeof alpha);
+  // Not a copy: schedules set it before every step, and a copy from pageable memory may wait.
+  launch(context_, {"set_value_kernel", 1, 32}, set_value_kernel<float, 32>,
+         as_cuda_plan(plan).learning_rate(), alpha);
 }
 
 void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {

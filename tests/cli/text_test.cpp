@@ -145,6 +145,10 @@ TEST(RoundLine, SaysHowItEnded) {
             "round 2/100  λ 1.000e-05 .. 2.000e-04 (2)  nnz 1,850 = 650 + 1,200  loss 0.015 train, "
             "- test  "
             "4,643 steps  3.00 s");
+  round.train_accuracy = 0.875;
+  EXPECT_THAT(round_line(round, 100, kAscii), HasSubstr("  accuracy 87.5 % train  4,643 steps"));
+  round.test_accuracy = 0.75;
+  EXPECT_THAT(round_line(round, 100, kAscii), HasSubstr("  accuracy 87.5 % train, 75.0 % test  "));
   round.hit = true;
   EXPECT_THAT(round_line(round, 0, kAscii), AllOf(HasSubstr("round 2  "), HasSubstr("target met")));
   round.diverged = true;

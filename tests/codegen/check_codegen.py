@@ -59,6 +59,7 @@ TABLE = (
     Row(r"softmax_narrow_kernel", 64),
     Row(r"softmax_wide_kernel", 64),
     Row(r"gather_images_kernel", 64, stores=2),
+    Row(r"set_value_kernel", 16),
     Row(r"gather_rows_kernel", 40, loads=1, stores=1),
     Row(r"initialise_uniform_kernel", 32, stores=1),
 )

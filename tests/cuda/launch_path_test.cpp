@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "cpu/cpu_backend.hpp"
 #include "cuda/room.hpp"
 
@@ -248,6 +250,26 @@ TEST(LaunchPath, WhatAnEarlierRunAnnouncesLateIsNotTakenForThisOne) {
   room.backend->prox_step(*plan);
   EXPECT_FALSE(room.backend->known_to_have_stopped(*plan));
   EXPECT_EQ(room.backend->read_status(*plan).steps, 1);
+}
+
+TEST(LaunchPath, ALearningRateIsSetWithoutACopyAndFollowedByTheNextStep) {
+  CudaRoom room;
+  Random random(12);
+  TensorLists tensors(*room.backend, {70}, 0, random);
+  const auto plan = room.backend->make_plan(tensors.list, 0);
+  room.backend->set_stop(*plan, {});
+  std::vector<float> want = tensors.w[0].to_host();
+  const std::vector<float> g = tensors.g[0].to_host();
+  simt::recording().clear();
+  for (const float alpha : {0.5f, 0.125f, 0.0f, 0.25f}) {
+    room.backend->set_learning_rate(*plan, alpha);
+    room.backend->prox_step(*plan);
+    for (std::size_t i = 0; i < want.size(); ++i) want[i] = std::fma(-alpha, g[i], want[i]);
+  }
+  EXPECT_EQ(simt::recording().launches(), 8U);
+  EXPECT_EQ(simt::recording().bytes_to_device(), 0U);
+  EXPECT_EQ(simt::recording().synchronizations(), 0U);
+  EXPECT_EQ(tensors.w[0].to_host(), want);
 }
 
 TEST(LaunchPath, ThrottleWaitsForAnEarlierStepAndMovesNothing) {

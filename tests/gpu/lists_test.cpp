@@ -217,31 +217,44 @@ TEST(TinyTensors, ThousandsOfThemAtAnyAddressAreTheCpus) {
   }
 
   struct Seen {
-    std::vector<float> w;
+    std::vector<float> w, v;
     StepStatus status;
     std::vector<MedianResult> medians;
     std::vector<KktResult> kkt;
     float third;
   };
-  const auto see = [&](Backend& backend) {
+  const auto see = [&](Backend& backend, const StepMethod& method) {
+    Array<float> velocity(backend, w_size);
+    velocity.zero();
     Array<float> weights(backend, std::span<const float>(w));
     Array<float> gradients(backend, std::span<const float>(g));
     std::vector<ProxTensor> list;
     for (std::size_t i = 0; i < sizes.size(); ++i) {
       list.push_back({weights.data() + w_offsets[i], gradients.data() + g_offsets[i], sizes[i],
-                      static_cast<std::int32_t>(i % (kGroups + 1)) - 1});
+                      static_cast<std::int32_t>(i % (kGroups + 1)) - 1,
+                      velocity.data() + w_offsets[i]});
     }
-    const auto plan = backend.make_plan(list, kGroups);
+    const auto plan = backend.make_plan(list, kGroups, method);
     backend.set_lambda(*plan, lambda);
     backend.set_learning_rate(*plan, 0.3f);
     backend.set_stop(*plan, {});
     for (int i = 0; i < 3; ++i) backend.prox_step(*plan);
-    return Seen{weights.to_host(), backend.read_status(*plan),
-                backend.read_bracket_medians(*plan, brackets), backend.read_kkt(*plan),
-                backend.read_kth_gradient(*plan, 3)};
+    return Seen{weights.to_host(),          velocity.to_host(),
+                backend.read_status(*plan), backend.read_bracket_medians(*plan, brackets),
+                backend.read_kkt(*plan),    backend.read_kth_gradient(*plan, 3)};
   };
-  const Seen got = see(*room);
-  const Seen want = see(*cpu);
+  for (const StepMethod& method :
+       {StepMethod{StepKind::kMomentum, 0.9f}, StepMethod{StepKind::kNesterov, 0.9f}}) {
+    const Seen got = see(*room, method);
+    const Seen want = see(*cpu, method);
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got.w[i]), std::bit_cast<std::uint32_t>(want.w[i]));
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got.v[i]), std::bit_cast<std::uint32_t>(want.v[i]));
+    }
+    EXPECT_EQ(got.status.nnz, want.status.nnz);
+  }
+  const Seen got = see(*room, {});
+  const Seen want = see(*cpu, {});
   for (std::size_t i = 0; i < w.size(); ++i) {  // what lies between the tensors included
     ASSERT_EQ(std::bit_cast<std::uint32_t>(got.w[i]), std::bit_cast<std::uint32_t>(want.w[i])) << i;
   }

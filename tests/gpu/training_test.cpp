@@ -99,6 +99,30 @@ TEST(Stops, AreExactThoughTheHostLooksSeldom) {
   EXPECT_GT(run_round(1, {}, seldom.status.steps - 1).status.total, rule.bands.front().hi);
 }
 
+TEST(Stops, AreToldToTheHostThroughMappedMemory) {
+  const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
+  const std::vector<float> values(1000, 1.0f);
+  Array<float> w(*room, std::span<const float>(values));
+  Array<float> g(*room, std::span<const float>(values));
+  const ProxTensor tensor{w.data(), g.data(), 1000, 0};
+  const auto plan = room->make_plan({&tensor, 1}, 1);
+  const float lambda = 0.0f;
+  room->set_lambda(*plan, {&lambda, 1});
+  for (int run = 0; run < 4; ++run) {
+    // Every weight falls by 1/8 a step: the eighth empties all, in the first and third run.
+    room->upload(w.data(), values.data(), w.bytes());
+    room->set_learning_rate(*plan, 0.125f);
+    room->set_stop(*plan, run % 2 == 0 ? StopRule{{CountBand{0, 0}}, 1, 0} : StopRule{});
+    for (int i = 0; i < 200; ++i) {
+      room->prox_step(*plan);
+      room->throttle();
+    }
+    room->synchronize();
+    EXPECT_EQ(room->known_to_have_stopped(*plan), run % 2 == 0) << run;
+    EXPECT_EQ(room->read_status(*plan).steps, run % 2 == 0 ? 8 : 200) << run;
+  }
+}
+
 TEST(Stops, ADivergenceEndsTheRound) {
   const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
   const DataSplit data = reference_data();

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "cpu/cpu_backend.hpp"
+#include "kernels/block/set_value.cuh"
 #include "sparse_memory.hpp"
 #include "step_list.hpp"
 
@@ -200,6 +201,15 @@ TEST(ProxStepStop, RatesAreReadFromDeviceMemoryAtEveryLaunch) {
     simt::launch(3, 32, kKernel, args, L1Penalty<float>{});
     ASSERT_NO_FATAL_FAILURE(expect_outcome(list, want, false)) << "step " << step;
     EXPECT_EQ(list.header().steps, static_cast<std::uint64_t>(step + 1));
+  }
+}
+
+TEST(ProxStepStop, AValueIsSetByAnyGrid) {
+  for (const std::uint32_t grid : {1U, 3U}) {
+    Guarded<float> to(std::vector<float>{1.0f, 2.0f, 3.0f});
+    simt::launch(grid, 32, set_value_kernel<float, 32>, to.data() + 1, -7.5f);
+    EXPECT_EQ(to.values(), (std::vector<float>{1.0f, -7.5f, 3.0f}));
+    EXPECT_TRUE(to.guards_hold());
   }
 }
 

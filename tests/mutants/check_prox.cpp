@@ -99,7 +99,8 @@ void check(std::uint32_t grid) {
   }
   // Stops after the second step: by then the total lies in this band.
   const CountBand band = {1, 8000};
-  const StopRecord stop = {1, 1, 1};
+  const StopRecord stop = {1, 1, 1, 7};
+  std::uint32_t announcement = 0;
   Status status;
   Sums sums;
   const ProxStepArguments<float> args = {
@@ -115,7 +116,8 @@ void check(std::uint32_t grid) {
       nullptr,
       nullptr,
       nullptr,
-      nullptr};
+      nullptr,
+      &announcement};
   for (std::uint64_t step = 1; step <= 3; ++step) {
     simt::launch(grid, kThreads,
                  prox_step_kernel<float, PlainStep<float>, L1Penalty<float>, kNoExtras, kThreads>,
@@ -137,6 +139,7 @@ void check(std::uint32_t grid) {
     require(std::memcmp(nnz, status.nnz, sizeof nnz) == 0, "the counts of nonzeros");
     require(status.header.total == nnz[0] + nnz[1] + nnz[2], "the total");
     require(status.header.stopped == (step >= 2 ? 1U : 0U), "the stop flag");
+    require(announcement == (step >= 2 ? 7U : 0U), "what the host is told");
     require(status.header.nonfinite == 0, "the count of non-finite values");
     require(sums.header.ticket == 0 && sums.nnz[0] + sums.nnz[1] + sums.nnz[2] == 0,
             "sums are left zero");

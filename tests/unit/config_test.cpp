@@ -227,6 +227,9 @@ TEST(Overrides, ValuesAreTomlOrBareWords) {
 
 TEST(Overrides, TheLastOneCounts) {
   EXPECT_EQ(parse(kGood, {"train.steps=3", "train.steps=4"}).train.steps, 4);
+  EXPECT_EQ(parse(kGood, {"train.epochs=3"}).train.steps, 0) << "takes the place of the file's";
+  EXPECT_EQ(parse(kGood, {"train.epochs=3"}).train.epochs, 3);
+  EXPECT_EQ(parse(kGood, {"train.eval_every=never"}).train.eval_every, kNever);
 }
 
 TEST(Overrides, ReplaceTheOtherWaysToPrescribe) {

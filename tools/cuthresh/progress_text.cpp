@@ -79,6 +79,9 @@ std::string round_line(const RoundResult& round, std::int64_t max_rounds, const 
     for (std::size_t i = 0; i < round.nnz.size(); ++i)
       counts += (i ? " + " : " ") + grouped(round.nnz[i]);
   }
+  std::string accuracy;
+  if (round.train_accuracy) accuracy = "accuracy " + percent(*round.train_accuracy) + " train";
+  if (round.test_accuracy) accuracy += ", " + percent(*round.test_accuracy) + " test";
   std::string verdict;
   if (round.diverged) {
     verdict = "diverged";
@@ -89,7 +92,7 @@ std::string round_line(const RoundResult& round, std::int64_t max_rounds, const 
                  round.diverged ? "" : counts,
                  fmt::format("loss {} train, {} test", loss_text(round.train_loss),
                              loss_text(round.test_loss)),
-                 grouped(round.steps) + " steps", duration(round.seconds), verdict});
+                 accuracy, grouped(round.steps) + " steps", duration(round.seconds), verdict});
 }
 
 }  // namespace cuthresh::command

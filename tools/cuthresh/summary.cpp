@@ -52,8 +52,10 @@ std::string lambdas(const FitResult& result) {
 std::string losses(const FitResult& result) {
   std::string text = fmt::format("{} train", loss_text(result.train_loss));
   if (!std::isnan(result.test_loss)) text += fmt::format(", {} test", loss_text(result.test_loss));
-  if (result.test_accuracy)
-    text += fmt::format(", test accuracy {}", percent(*result.test_accuracy));
+  if (result.train_accuracy) {
+    text += fmt::format("; accuracy {} train", percent(*result.train_accuracy));
+    if (result.test_accuracy) text += fmt::format(", {} test", percent(*result.test_accuracy));
+  }
   return text;
 }
 
