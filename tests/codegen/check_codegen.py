@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 ARCHITECTURES = ("80", "90", "100")
-SOURCES = ("tests/codegen/variants.cu", "src/cuda/dense.cu", "src/cuda/prox.cu", "src/cuda/loss.cu",
+SOURCES = ("tests/codegen/variants.cu", "src/cuda/conv.cu", "src/cuda/dense.cu", "src/cuda/prox.cu", "src/cuda/loss.cu",
            "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/gather.cu", "src/cuda/images.cu")
 SKIP = 77
 
@@ -54,6 +54,7 @@ TABLE = (
     Row(r"activation_backward_kernelINS_18IdentityActivation", 64, loads=2),
     Row(r"activation_backward_kernelINS_14(Gelu|Silu)Activation", 64, loads=2, stores=1),
     Row(r"activation_backward_kernel", 64, loads=4, stores=2),
+    Row(r"conv_filter_(gradient_)?kernel", 64),
     Row(r"squared_error_gradient_kernel", 64, loads=2, stores=1),
     Row(r"squared_error_sum_kernel", 40),
     Row(r"softmax_narrow_kernel", 64),
