@@ -220,7 +220,7 @@ TEST_P(CnnRooms, SmallNetworkGivesPyTorchsGradients) {
   CnnPass(*backend, table, small_spec()).compare();
 }
 
-// The whole batch on two threads is 0.4 s with the plain loops, but more than a minute interpreted.
+// Two images take half a second interpreted; the batch of 16 is left to the CPU room's engines.
 TEST_P(CnnRooms, PaperNetworkGivesPyTorchsGradientsOfTwoImages) {
   const auto backend = GetParam().make();
   const CnnTable table("cnn_paper_step.csv", 2);
