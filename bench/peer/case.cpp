@@ -37,6 +37,19 @@ const std::vector<float>& values_of(const ModelFile& state, const std::string& n
                     "let tools/peers/compare.py write it"});
 }
 
+std::vector<std::int32_t> set_initial(Backend& backend, nn::Parameters& parameters,
+                                      const ModelFile& state, const std::string& prefix) {
+  std::vector<std::int32_t> groups;
+  std::int32_t weights = 0;
+  for (std::size_t i = 0; i < parameters.list().size(); ++i) {
+    const nn::Parameter& p = parameters.list()[i];
+    const std::vector<float>& values = values_of(state, prefix + p.name, p.shape);
+    backend.upload(parameters.initial(i), values.data(), values.size() * sizeof(float));
+    groups.push_back(p.role == nn::Role::kWeight ? weights++ : -1);
+  }
+  return groups;
+}
+
 void require_all_steps(const StepStatus& status, std::int64_t steps) {
   if (status.steps == steps && !status.stopped) return;
   throw InternalError(

@@ -8,6 +8,7 @@
 
 #include "backend/backend.hpp"
 #include "cuthresh/model_file.hpp"
+#include "nn/parameters.hpp"
 
 namespace cuthresh::peer {
 
@@ -16,6 +17,7 @@ inline const std::vector<std::int64_t> kWidths = {6, 128, 128, 64, 1};
 inline constexpr float kLearningRate = 0.1f;
 inline constexpr float kLambda = 1e-4f;
 inline constexpr std::int64_t kCheckSteps = 200;
+inline constexpr std::int64_t kConvCheckSteps = 10;
 inline constexpr std::int64_t kWarmUpSteps = 3;
 
 /// Never holds (its band is empty), so that a timed step looks at its rule as a first-hit search
@@ -73,10 +75,17 @@ std::unique_ptr<Case> make_training_case(Backend& backend, const ModelFile& stat
 std::unique_ptr<Case> make_small_prox_case(Backend& backend, const ModelFile& state);
 /// "prox_step_25m": the same on 25,000,000 weights, the four over and over, in one tensor.
 std::unique_ptr<Case> make_large_prox_case(Backend& backend, const ModelFile& state);
+/// "conv_step": forward, cross-entropy, backward, fused step with counts of the paper's
+/// convolutional network on one batch of 128 images.
+std::unique_ptr<Case> make_conv_case(Backend& backend, const ModelFile& state);
 
 /// The values of tensor `name`; throws InputError when there is none of this shape.
 const std::vector<float>& values_of(const ModelFile& state, const std::string& name,
                                     const std::vector<std::int64_t>& shape);
+/// Sets the initial values from the tensors named `prefix` and the parameter's name; returns each
+/// parameter's group, one a weight and none for biases.
+std::vector<std::int32_t> set_initial(Backend& backend, nn::Parameters& parameters,
+                                      const ModelFile& state, const std::string& prefix);
 /// Throws InternalError unless all `steps` were taken and the values are finite.
 void require_all_steps(const StepStatus& status, std::int64_t steps);
 

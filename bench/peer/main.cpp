@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bench/peer/case.hpp"
+#include "bench/peer/memory.hpp"
 #include "core/registry.hpp"
 #include "cuthresh/error.hpp"
 
@@ -19,7 +20,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 using MakeCase = std::unique_ptr<Case> (*)(Backend&, const ModelFile&);
 
-const std::map<std::string, MakeCase> kCases = {{"mackey_glass_step", make_training_case},
+const std::map<std::string, MakeCase> kCases = {{"conv_step", make_conv_case},
+                                                {"mackey_glass_step", make_training_case},
                                                 {"prox_step_25k", make_small_prox_case},
                                                 {"prox_step_25m", make_large_prox_case}};
 
@@ -27,21 +29,32 @@ class Server {
  public:
   Server(Backend& backend, const ModelFile& state) : backend_(backend), state_(state) {}
 
-  /// The answer to one request, `CASE` or `check CASE`.
+  /// The answer to one request, `CASE`, `check CASE` or `memory CASE`.
   Json answer(const std::string& request) {
     std::istringstream words(request);
-    std::string name, rest;
+    std::string verb, name, rest;
     words >> name;
-    const bool check = name == "check";
-    if (check) words >> name;
+    if (name == "check" || name == "memory") {
+      verb = name;
+      name.clear();
+      words >> name;
+    }
     const auto found = kCases.find(name);
     if (found == kCases.end() || words >> rest) return unknown(request);
+    if (verb == "memory") {
+      case_.reset();
+      name_.clear();
+      const std::int64_t before = restart_peak();
+      found->second(backend_, state_)->time();
+      return {{"case", name}, {"before_kib", before}, {"peak_kib", peak_resident()}};
+    }
     if (name != name_) {
       case_.reset();  // one at a time: the large case holds 300 MB
+      name_.clear();  // the next may fail to be made
       case_ = found->second(backend_, state_);
       name_ = name;
     }
-    if (check) {
+    if (verb == "check") {
       const Outcome outcome = case_->check();
       return {{"case", name}, {"nnz", outcome.nnz}, {"loss", outcome.loss}};
     }
@@ -57,7 +70,7 @@ class Server {
     std::string names;
     for (const auto& [name, make] : kCases) names += (names.empty() ? "" : ", ") + name;
     return {{"error", "unknown request '" + request +
-                          "'; expected CASE or check CASE with CASE of " + names}};
+                          "'; expected CASE, check CASE or memory CASE with CASE of " + names}};
   }
 
   Backend& backend_;

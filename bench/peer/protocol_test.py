@@ -5,6 +5,7 @@ The state is made so that every answer of `check` is known beforehand.
 
 import array
 import json
+import math
 import os
 import random
 import subprocess
@@ -15,7 +16,7 @@ import unittest
 PROGRAM, SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 sys.path.insert(0, os.path.join(SOURCE, "tools", "peers"))
 import safetensors  # noqa: E402
-from state import WIDTHS  # noqa: E402
+from state import CONV_SHAPES, WIDTHS  # noqa: E402
 
 ROWS, STEPS, RATE, LAMBDA = 1000, 200, 0.1, 1e-4
 SEED = 7
@@ -34,6 +35,17 @@ def make_state():
         tensors[f"fc{j}.weight"] = ((fan_out, fan_in), flat(fan_in * fan_out))
         tensors[f"fc{j}.bias"] = ((fan_out,), flat(fan_out))
         tensors[f"g.fc{j}.weight"] = ((fan_out, fan_in), flat(fan_in * fan_out))
+    return tensors
+
+
+def make_conv_state():
+    """Images by chance, labels 0 to 9 of which 0 to 7 are one more, all weights and biases 0."""
+    rng = random.Random(SEED)
+    tensors = {"cnn.x": ((128, 1, 28, 28), array.array("f", (rng.uniform(-1, 1) for _ in range(128 * 784)))),
+               "cnn.labels": ((128,), array.array("f", (i % 10 for i in range(128))))}
+    for layer, shape in CONV_SHAPES.items():
+        tensors[f"cnn.{layer}.weight"] = (shape, flat(math.prod(shape)))
+        tensors[f"cnn.{layer}.bias"] = (shape[:1], flat(shape[0]))
     return tensors
 
 
@@ -89,6 +101,29 @@ class ProtocolTest(unittest.TestCase):
         _, answer = talk(state, ["check mackey_glass_step"])
         self.assertEqual((answer["case"], answer["nnz"]), ("mackey_glass_step", 0))
         self.assertAlmostEqual(answer["loss"], loss, delta=1e-6 * loss)
+
+    def test_convolutions_by_hand(self):
+        # The images do not reach the output, so only its bias learns: b <- b - a (softmax(b) - share of each label).
+        # conv1 has no gradient: after 10 steps half of it is 10 a l = 1e-4 nearer to zero, the rest has reached it.
+        state = make_conv_state()
+        state["cnn.conv1.weight"][1][:] = flat(144, 0.5) + flat(144, 5e-5)
+        share = [(13 if label < 8 else 12) / 128 for label in range(10)]
+        bias = [0.0] * 10
+        for label in range(10):
+            state["cnn.fc2.bias"][1][label] = bias[label] = label / 4
+        for _ in range(10):
+            total = sum(math.exp(b) for b in bias)
+            bias = [b - RATE * (math.exp(b) / total - s) for b, s in zip(bias, share)]
+        loss = math.log(sum(math.exp(b) for b in bias)) - sum(s * b for s, b in zip(share, bias))
+        _, answer, timed, memory = talk(state, ["check conv_step", "conv_step", "memory conv_step"])
+        self.assertEqual((answer["case"], answer["nnz"]), ("conv_step", 144))
+        self.assertAlmostEqual(answer["loss"], loss, delta=1e-6 * loss)
+        self.assertGreaterEqual(timed["samples"], 7)
+        self.assertTrue(0 < timed["min_ms"] <= timed["median_ms"])
+        # At least the output of conv1, its gradient and the weights four times over.
+        least = (2 * 128 * 32 * 784 + 4 * sum(math.prod(shape) for shape in CONV_SHAPES.values())) * 4 // 1024
+        self.assertGreater(memory["before_kib"], 0)
+        self.assertGreater(memory["peak_kib"], memory["before_kib"] + least // 2)
 
     def test_bad_state_is_named(self):
         state = make_state()

@@ -17,8 +17,9 @@ constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
 class TrainingCase final : public Case {
  public:
   TrainingCase(Backend& backend, const ModelFile& state)
-      : network_(backend, {kWidths}, train::Trainer::rows_needed(kRows, 0, 1000)),
-        trainer_(backend, network_, data(state), settings(), upload_parameters(backend, state)),
+      : network_(backend, nn::MlpSpec{kWidths}, kRows),
+        trainer_(backend, network_, data(state), settings(),
+                 set_initial(backend, network_.parameters(), state, "")),
         lambda_(kWidths.size() - 1, kLambda) {}
 
   Timing time() override {
@@ -68,20 +69,6 @@ class TrainingCase final : public Case {
             .batch = 0,
             .sample_every = kForever,
             .seed = 0};
-  }
-
-  /// Sets the initial values; returns each parameter's group, one a weight and none for biases.
-  std::vector<std::int32_t> upload_parameters(Backend& backend, const ModelFile& state) {
-    nn::Parameters& parameters = network_.parameters();
-    std::vector<std::int32_t> groups;
-    std::int32_t weights = 0;
-    for (std::size_t i = 0; i < parameters.list().size(); ++i) {
-      const nn::Parameter& p = parameters.list()[i];
-      const std::vector<float>& values = values_of(state, p.name, p.shape);
-      backend.upload(parameters.initial(i), values.data(), values.size() * sizeof(float));
-      groups.push_back(p.is_bias ? -1 : weights++);
-    }
-    return groups;
   }
 
   nn::Network network_;
