@@ -89,7 +89,8 @@ struct SearchConfig {
   std::vector<double> lambda;  ///< two numbers: the bracket; one: λ with "fixed"; none: automatic
   std::int64_t max_rounds = 100;  ///< budget of trainings, ≥ 1
   std::int64_t first_hit_after =
-      0;  ///< "first-hit": steps of a round in which a crossing does not count
+      0;                       ///< "first-hit": steps of a round in which a crossing does not count
+  bool compare_dense = false;  ///< train once more, with λ 0 and the same budget, and report it
 };
 
 /// [run]: the run itself.

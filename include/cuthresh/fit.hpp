@@ -49,6 +49,15 @@ enum class Outcome {
   kFixed       ///< method "fixed": trained once at the given λ, nothing to meet
 };
 
+/// The same training without a penalty (search.compare_dense).
+struct DenseResult {
+  std::int64_t steps = 0;
+  double train_loss = 0.0;
+  double test_loss = 0.0;                     ///< NaN without test rows
+  std::optional<double> train_accuracy = {};  ///< cross-entropy only, in [0, 1]
+  std::optional<double> test_accuracy = {};   ///< the same; none without test rows
+};
+
 struct FitResult {
   Outcome outcome = Outcome::kMissed;
   bool achieved = false;
@@ -64,6 +73,7 @@ struct FitResult {
   double test_loss = 0.0;                     ///< NaN without test rows
   std::optional<double> train_accuracy = {};  ///< cross-entropy only, in [0, 1]
   std::optional<double> test_accuracy = {};   ///< the same; none without test rows
+  std::optional<DenseResult> dense;           ///< when it was asked for
   double seconds = 0.0;
   std::vector<LayerResult> layers;
   std::vector<RoundResult> rounds;
@@ -81,7 +91,7 @@ class CTH_API FitObserver {
   virtual ~FitObserver();
 
   struct Progress {
-    std::int64_t round = 0, max_rounds = 0;
+    std::int64_t round = 0, max_rounds = 0;  ///< from 1; 0: the dense training
     std::int64_t step = 0, steps = 0;
     std::vector<double> lambda;  ///< one in all, or one a targeted layer
     std::int64_t nnz = 0;        ///< as FitResult::nnz

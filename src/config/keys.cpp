@@ -211,6 +211,9 @@ std::vector<Key> build() {
       whole(
           "search", "first_hit_after", [](C& c) -> Field { return &c.search.first_hit_after; },
           kOptionalSteps, "steps of a round in which a crossing does not count"),
+      plain(
+          "search", "compare_dense", [](C& c) -> Field { return &c.search.compare_dense; },
+          "train once more, with lambda 0, and report it beside the result"),
 
       whole(
           "run", "seed", [](C& c) -> Field { return &c.run.seed; }, {0, kNoLimit},

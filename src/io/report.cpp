@@ -77,6 +77,15 @@ void append_list(std::string& text, const std::vector<Number>& values) {
 }
 
 /// The four columns that steps and rounds share.
+OrderedJson dense_json(const std::optional<DenseResult>& dense) {
+  if (!dense) return nullptr;
+  return {{"steps", dense->steps},
+          {"train_loss", number(dense->train_loss)},
+          {"test_loss", number(dense->test_loss)},
+          {"train_accuracy", number(dense->train_accuracy)},
+          {"test_accuracy", number(dense->test_accuracy)}};
+}
+
 template <typename Row>
 void append_losses(std::string& text, const Row& row) {
   append_number(text, row.train_loss);
@@ -130,6 +139,7 @@ std::string result_json(const FitResult& result, const FitConfig& config,
                             {"test_loss", number(result.test_loss)},
                             {"train_accuracy", number(result.train_accuracy)},
                             {"test_accuracy", number(result.test_accuracy)},
+                            {"dense", dense_json(result.dense)},
                             {"seconds", number(result.seconds)},
                             {"device", result.device},
                             {"bytes_to_host", result.bytes_to_host},

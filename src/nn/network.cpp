@@ -1,5 +1,6 @@
 #include "nn/network.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "cuthresh/error.hpp"
@@ -33,6 +34,11 @@ Network::Network(Backend& backend, const NetworkSpec& spec, std::int64_t max_row
   for (const std::int64_t elements : gradients_.buffers) {
     buffers_.emplace_back(backend, max_rows * elements);
   }
+}
+
+bool Network::depends_on_pass() const {
+  return std::any_of(graph_.nodes.begin(), graph_.nodes.end(),
+                     [](const Node& node) { return node.kind == NodeKind::kBatchNorm; });
 }
 
 DenseShape Network::dense_shape(const Node& node, std::int64_t rows) const {

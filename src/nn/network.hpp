@@ -32,6 +32,8 @@ class Network {
   std::int64_t inputs() const { return graph_.tensors.front().elements(); }
   std::int64_t outputs() const { return graph_.output().elements(); }
   std::int64_t max_rows() const { return max_rows_; }
+  /// True when Pass::kGradient and Pass::kEvaluate give different outputs: batch normalisation.
+  bool depends_on_pass() const;
 
   /// x [rows, inputs], images channels-last → [rows, outputs], which stays until the next forward.
   /// rows ≤ max_rows.

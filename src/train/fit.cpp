@@ -45,6 +45,9 @@ std::string number(double value) {
 
 /// One run of the command: a search (src/search) asks for trainings, a Trainer does them, a
 /// RunFolder takes what comes out.
+/// No round yet.
+constexpr std::size_t kNoRound = std::numeric_limits<std::size_t>::max() - 1;
+
 class Fit {
  public:
   Fit(const FitConfig& config, FitObserver& observer)
@@ -73,6 +76,7 @@ class Fit {
       }
       for (const std::string& note : search.take_notes()) observer_.note(note);
     }
+    if (config_.search.compare_dense && !cancelled_) train_dense();
     const std::uint64_t bytes_to_host_search =
         backend_.bytes_to_host() - trainer_.bytes_looked_at();
     FitResult result = summarise(search);
@@ -190,18 +194,14 @@ class Fit {
 
   bool layerwise() const { return !config_.sparsity.layers.empty(); }
 
-  void train_round(search::LambdaSearch& search) {
+  /// One training with λ a search group; `round` 0 is the dense one. Shows progress.
+  StepStatus train(std::int64_t round, const std::vector<float>& lambda, const StopRule& rule) {
     const auto round_start = Clock::now();
-    RoundResult round;
-    round.round = static_cast<std::int64_t>(rounds_.size()) + 1;
-    const std::vector<float> lambda = search.lambda();
-    round.lambda.assign(lambda.begin(), lambda.end());
-
     FitObserver::Progress progress;
-    progress.round = round.round;
+    progress.round = round;
     progress.max_rounds = config_.search.method == "fixed" ? 1 : config_.search.max_rounds;
     progress.steps = config_.train.steps;
-    progress.lambda = round.lambda;
+    progress.lambda.assign(lambda.begin(), lambda.end());
     progress.target_nnz = task_.target_total();
     progress.loss = kNone;
     auto last_report = round_start - std::chrono::seconds(1);
@@ -220,7 +220,7 @@ class Fit {
       const std::vector<std::int64_t> counts = task_.search_counts(status.nnz);
       if (sample.loss) {
         progress.loss = *sample.loss;
-        history_.add_step({round.round, step, round.lambda, counts, *sample.loss,
+        history_.add_step({round, step, progress.lambda, counts, *sample.loss,
                            sample.test ? sample.test->loss : kNone, sample.accuracy,
                            sample.test ? sample.test->accuracy : std::nullopt,
                            seconds_since(round_start)});
@@ -234,17 +234,51 @@ class Fit {
                                     static_cast<double>(progress.steps - step);
       observer_.progress(progress);
     };
-    const StepStatus status = trainer_.run(task_.plan_lambda(lambda), stop_rule(config_, task_),
-                                           config_.train.steps, watch, ask);
+    return trainer_.run(task_.plan_lambda(lambda), rule, config_.train.steps, watch, ask);
+  }
+
+  /// The same training without a penalty, for comparison; leaves other weights than the best.
+  void train_dense() {
+    observer_.note("the dense network beside it: one training of " +
+                   std::to_string(config_.train.steps) + " steps with λ 0");
+    gradient_of_ = kNoRound;
+    const std::vector<float> zero(static_cast<std::size_t>(task_.search_groups), 0.0f);
+    const StepStatus status = train(0, zero, StopRule{});
+    DenseResult dense;
+    dense.steps = status.steps;
+    const Evaluation train_part = trainer_.evaluate_train();
+    dense.train_loss = train_part.loss;
+    dense.train_accuracy = train_part.accuracy;
+    dense.test_loss = kNone;
+    if (const auto test = trainer_.evaluate_test()) {
+      dense.test_loss = test->loss;
+      dense.test_accuracy = test->accuracy;
+    }
+    if (!cancelled_) dense_ = dense;
+  }
+
+  void train_round(search::LambdaSearch& search) {
+    const auto round_start = Clock::now();
+    RoundResult round;
+    round.round = static_cast<std::int64_t>(rounds_.size()) + 1;
+    const std::vector<float> lambda = search.lambda();
+    round.lambda.assign(lambda.begin(), lambda.end());
+    const StepStatus status = train(round.round, lambda, stop_rule(config_, task_));
 
     round.nnz = task_.search_counts(status.nnz);
     round.steps = status.steps;
     round.diverged = status.nonfinite > 0;
     round.train_loss = round.test_loss = kNone;
     if (!round.diverged) {
-      const Evaluation train = trainer_.evaluate_train();
-      round.train_loss = train.loss;
-      round.train_accuracy = train.accuracy;
+      // Where the gradient is wanted anyway, for the pivot or the certificate, it brings the loss.
+      std::optional<Evaluation> train;
+      if (config_.search.method != "log-midpoint") {
+        train = trainer_.full_gradient();
+        gradient_of_ = rounds_.size();
+      }
+      if (!train) train = trainer_.evaluate_train();
+      round.train_loss = train->loss;
+      round.train_accuracy = train->accuracy;
       if (const auto test = trainer_.evaluate_test()) {
         round.test_loss = test->loss;
         round.test_accuracy = test->accuracy;
@@ -277,7 +311,7 @@ class Fit {
 
   void report_pivot(search::LambdaSearch& search) {
     // At the weights just trained, over the whole training set.
-    trainer_.full_gradient();
+    if (gradient_of_ + 1 != rounds_.size()) trainer_.full_gradient();
     const std::vector<search::PivotQuery>& queries = search.queries();
     std::vector<std::pair<float, float>> brackets;
     const bool over_all = !layerwise();
@@ -311,6 +345,7 @@ class Fit {
     result.why_stopped = cancelled_ ? "cancelled by the user" : search.reason();
     result.steps_total = steps_total_;
     result.rounds = rounds_;
+    result.dense = dense_;
     result.device = chosen_.why;
     result.target_nnz = task_.target_total();
     result.best_round = have_best ? static_cast<std::int64_t>(best_round_) + 1 : 0;
@@ -323,13 +358,21 @@ class Fit {
     const std::vector<float> lambda = task_.plan_lambda(
         have_best ? search.probes()[*search.best()].lambda
                   : std::vector<float>(static_cast<std::size_t>(task_.search_groups), 0.0f));
-    const Evaluation train = trainer_.evaluate_train();
-    const std::optional<Evaluation> test = trainer_.evaluate_test();
-    result.train_loss = train.loss;
-    result.train_accuracy = train.accuracy;
-    result.test_loss = test ? test->loss : kNone;
-    if (test) result.test_accuracy = test->accuracy;
-    trainer_.full_gradient();
+    if (have_best) {  // evaluated when its round ended
+      const RoundResult& best = rounds_[best_round_];
+      result.train_loss = best.train_loss;
+      result.train_accuracy = best.train_accuracy;
+      result.test_loss = best.test_loss;
+      result.test_accuracy = best.test_accuracy;
+    } else {
+      const Evaluation train = trainer_.evaluate_train();
+      const std::optional<Evaluation> test = trainer_.evaluate_test();
+      result.train_loss = train.loss;
+      result.train_accuracy = train.accuracy;
+      result.test_loss = test ? test->loss : kNone;
+      if (test) result.test_accuracy = test->accuracy;
+    }
+    if (!have_best || gradient_of_ != best_round_) trainer_.full_gradient();
     certify(result, lambda);
     result.seconds = seconds_since(start_);
     return result;
@@ -406,6 +449,8 @@ class Fit {
   HistoryCsv history_;
   std::vector<RoundResult> rounds_;
   std::size_t best_round_ = 0;
+  std::size_t gradient_of_ = kNoRound;  // the round whose weights' gradient is in place
+  std::optional<DenseResult> dense_;
   std::int64_t steps_total_ = 0;
   bool cancelled_ = false;
 };

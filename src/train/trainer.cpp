@@ -129,17 +129,25 @@ bool Trainer::look(std::int64_t index, bool sampled, bool tested, const Watch& w
   const bool taken = status.steps == index + 1;
   Sample sample;
   if (taken && sampled) {
-    LossSum sum;
-    backend_.download(&sum, sum_.data(), sizeof sum);
-    sample.loss = mean_loss(sum.loss, sampled_rows_);
-    if (settings_.loss == LossKind::kCrossEntropy) {
-      sample.accuracy = static_cast<double>(sum.correct) / static_cast<double>(sampled_rows_);
-    }
+    const Evaluation batch = read_evaluation(sampled_rows_);
+    sample.loss = batch.loss;
+    sample.accuracy = batch.accuracy;
   }
   if (taken && tested) sample.test = evaluate_test();
   bytes_looked_at_ += backend_.bytes_to_host() - before;
   if (taken && watch) watch(status.steps, status, sample);
   return taken;
+}
+
+Evaluation Trainer::read_evaluation(std::int64_t rows) {
+  LossSum sum;
+  backend_.download(&sum, sum_.data(), sizeof sum);
+  Evaluation evaluation;
+  evaluation.loss = mean_loss(sum.loss, rows);
+  if (settings_.loss == LossKind::kCrossEntropy) {
+    evaluation.accuracy = static_cast<double>(sum.correct) / static_cast<double>(rows);
+  }
+  return evaluation;
 }
 
 Evaluation Trainer::evaluate(DeviceData::Part part) {
@@ -152,14 +160,7 @@ Evaluation Trainer::evaluate(DeviceData::Part part) {
     args.accumulate = first > 0;
     apply_loss(args);
   }
-  LossSum sum;
-  backend_.download(&sum, sum_.data(), sizeof sum);
-  Evaluation evaluation;
-  evaluation.loss = mean_loss(sum.loss, all);
-  if (settings_.loss == LossKind::kCrossEntropy) {
-    evaluation.accuracy = static_cast<double>(sum.correct) / static_cast<double>(all);
-  }
-  return evaluation;
+  return read_evaluation(all);
 }
 
 std::optional<Evaluation> Trainer::evaluate_test() {
@@ -167,16 +168,20 @@ std::optional<Evaluation> Trainer::evaluate_test() {
   return evaluate(DeviceData::Part::kTest);
 }
 
-void Trainer::full_gradient() {
+std::optional<Evaluation> Trainer::full_gradient() {
   const std::int64_t all = data_.rows(DeviceData::Part::kTrain);
   for (std::int64_t first = 0; first < all; first += network_.max_rows()) {
     const Batch batch =
         data_.slice(DeviceData::Part::kTrain, first, std::min(network_.max_rows(), all - first));
     LossArgs args = loss_args(network_.forward(batch.inputs, batch.rows), batch, all);
     args.gradient = network_.output_gradient();
+    args.sum = sum_.data();
+    args.accumulate = first > 0;
     apply_loss(args);
     network_.backward(batch.inputs, batch.rows, first > 0);
   }
+  if (network_.depends_on_pass()) return std::nullopt;
+  return read_evaluation(all);
 }
 
 float Trainer::largest_gradient(std::span<const std::size_t> parameters) {

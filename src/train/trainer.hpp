@@ -79,7 +79,9 @@ class Trainer {
   std::optional<Evaluation> evaluate_test();
 
   /// ∂L/∂(every parameter) over the whole training set, at the present weights, into the gradients.
-  void full_gradient();
+  /// Gives the evaluation of the training set as well, unless the network is another one then
+  /// (batch normalisation).
+  std::optional<Evaluation> full_gradient();
   /// After full_gradient().
   std::vector<MedianResult> bracket_medians(std::span<const std::pair<float, float>> brackets) {
     return backend_.read_bracket_medians(*plan_, brackets);
@@ -95,6 +97,7 @@ class Trainer {
   void apply_loss(const LossArgs& args);
   double mean_loss(double sum, std::int64_t rows) const;
   Evaluation evaluate(DeviceData::Part part);
+  Evaluation read_evaluation(std::int64_t rows);
   void step(std::int64_t index, bool sampled);
   /// After step `index`. False when it was not taken, because the round had stopped before.
   bool look(std::int64_t index, bool sampled, bool tested, const Watch& watch);

@@ -119,6 +119,7 @@ FitConfig random_config(std::mt19937_64& rng) {
   if (below(2)) c.search.lambda = {real() * 1e-7, 1.0 + real()};
   c.search.max_rounds = below(1000) + 1;
   c.search.first_hit_after = below(2);
+  c.search.compare_dense = below(2) == 0;
   c.run.seed = rng() >> 1;
   c.run.out = text();
   c.run.threads = below(9);

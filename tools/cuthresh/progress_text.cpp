@@ -23,6 +23,7 @@ std::string nnz_segment(const Progress& p, const Style& style) {
 }
 
 std::string round_segment(std::int64_t round, std::int64_t max_rounds) {
+  if (round == 0) return "dense";
   return max_rounds > 0 ? fmt::format("round {}/{}", round, max_rounds)
                         : fmt::format("round {}", round);
 }

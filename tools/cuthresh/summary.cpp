@@ -49,12 +49,28 @@ std::string lambdas(const FitResult& result) {
   return lambda_range(values);
 }
 
-std::string losses(const FitResult& result) {
+/// Of a FitResult or a DenseResult.
+template <class Result>
+std::string losses(const Result& result) {
   std::string text = fmt::format("{} train", loss_text(result.train_loss));
   if (!std::isnan(result.test_loss)) text += fmt::format(", {} test", loss_text(result.test_loss));
   if (result.train_accuracy) {
     text += fmt::format("; accuracy {} train", percent(*result.train_accuracy));
     if (result.test_accuracy) text += fmt::format(", {} test", percent(*result.test_accuracy));
+  }
+  return text;
+}
+
+/// The dense network's, and how far the sparse one is from it.
+std::string dense_text(const FitResult& result) {
+  std::string text = losses(*result.dense);
+  if (result.test_accuracy && result.dense->test_accuracy) {
+    const double points = 100.0 * (*result.test_accuracy - *result.dense->test_accuracy);
+    text += fmt::format("; the sparse one is {:.1f} points {}", std::abs(points),
+                        points < 0.0 ? "below" : "above");
+  } else if (!std::isnan(result.test_loss) && result.dense->test_loss > 0.0) {
+    text += fmt::format("; the sparse one's test loss is {:.3f} times that",
+                        result.test_loss / result.dense->test_loss);
   }
   return text;
 }
@@ -89,6 +105,7 @@ std::string summary(const FitResult& result, const FitConfig& config, const Styl
                                     how(result))});
   facts.row({style.unicode ? "λ" : "lambda", lambdas(result)});
   facts.row({"loss", losses(result)});
+  if (result.dense) facts.row({"dense", dense_text(result)});
   const auto rounds = static_cast<std::int64_t>(result.rounds.size());
   facts.row({"effort",
              fmt::format("{} {}, {} steps, {}", grouped(rounds), rounds == 1 ? "round" : "rounds",
