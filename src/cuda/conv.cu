@@ -1,9 +1,8 @@
-#include "backend/activations.hpp"
 #include "backend/checks_conv.hpp"
 #include "cuda/backend_impl.hpp"
+#include "cuda/dense_epilogue.hpp"
 #include "cuda/launch.hpp"
 #include "kernels/block/conv_filter.cuh"
-#include "kernels/block/dense_bias.cuh"
 
 namespace cuthresh::cuda {
 namespace {
@@ -16,6 +15,11 @@ std::size_t conv_bytes(std::int64_t count) {
 
 float* conv_scratch(Context& context, Scratch which, std::int64_t count) {
   return static_cast<float*>(context.scratch(which, conv_bytes(count)));
+}
+
+/// The output as the matrix that an epilogue sees.
+DenseShape conv_matrix(const ConvShape& s) {
+  return {s.rows * s.out().positions(), s.in.channels, s.out_channels, s.activation, s.leaky_slope};
 }
 
 /// The weights in cuDNN's order. One buffer serves all passes: they follow each other on one
@@ -50,13 +54,7 @@ void CudaBackend::conv_forward(const ConvForward& args) {
     context_.zero(zeros, conv_bytes(s.out_channels));
     bias = zeros;
   }
-  const std::int64_t rows = s.rows * s.out().positions();
-  with_activation(s, [&]<class A>(A act) {
-    launch(context_,
-           {"bias_activation_kernel", bias_activation_tiles(rows, s.out_channels), kConvThreads},
-           bias_activation_kernel<A, kConvThreads>, act, bias, args.z, args.y, rows,
-           s.out_channels);
-  });
+  enqueue_bias_activation(context_, conv_matrix(s), bias, args.z, args.y);
 }
 
 void CudaBackend::conv_backward(const ConvBackward& args) {
@@ -69,22 +67,12 @@ void CudaBackend::conv_backward(const ConvBackward& args) {
     return;
   }
   if (args.db != nullptr || s.activation != Activation::kIdentity) {
-    const std::int64_t rows = s.rows * s.out().positions();
     const float* kept = needs_preactivation(s.activation) ? args.z : args.y;
     // Without a bias its gradient is summed all the same, for nobody.
     float* db =
         args.db != nullptr ? args.db : conv_scratch(context_, Scratch::kConvBias, s.out_channels);
-    const bool accumulate = args.accumulate && args.db != nullptr;
-    float* partials = conv_scratch(context_, Scratch::kBiasPartials,
-                                   activation_backward_partials(rows, s.out_channels));
-    std::uint32_t* tickets = context_.tickets(activation_backward_tickets(s.out_channels));
-    with_activation(s, [&]<class A>(A act) {
-      launch(context_,
-             {"activation_backward_kernel", activation_backward_tiles(rows, s.out_channels),
-              kConvThreads},
-             activation_backward_kernel<A, kConvThreads>, act, kept, args.dy, db, partials, tickets,
-             rows, s.out_channels, accumulate);
-    });
+    enqueue_activation_backward(context_, conv_matrix(s), kept, args.dy, db,
+                                args.accumulate && args.db != nullptr);
   }
   float* gradient = conv_scratch(context_, Scratch::kConvFilter, s.weights());
   conv_run(context_, DnnPass::kFilter, s, args.x, args.dy, gradient);

@@ -1,6 +1,7 @@
 #include "backend/activations.hpp"
 #include "backend/checks.hpp"
 #include "cuda/backend_impl.hpp"
+#include "cuda/dense_epilogue.hpp"
 #include "cuda/launch.hpp"
 #include "kernels/block/dense_bias.cuh"
 
@@ -15,6 +16,27 @@ std::size_t float_bytes(std::int64_t count) {
 
 }  // namespace
 
+void enqueue_bias_activation(Context& context, const DenseShape& s, const float* b, float* z,
+                             float* y) {
+  with_activation(s, [&]<class A>(A act) {
+    launch(context, {"bias_activation_kernel", bias_activation_tiles(s.rows, s.out), kThreads},
+           bias_activation_kernel<A, kThreads>, act, b, z, y, s.rows, s.out);
+  });
+}
+
+void enqueue_activation_backward(Context& context, const DenseShape& s, const float* kept,
+                                 float* dy, float* db, bool accumulate) {
+  auto* partials = static_cast<float*>(context.scratch(
+      Scratch::kBiasPartials, float_bytes(activation_backward_partials(s.rows, s.out))));
+  std::uint32_t* tickets = context.tickets(activation_backward_tickets(s.out));
+  with_activation(s, [&]<class A>(A act) {
+    launch(context,
+           {"activation_backward_kernel", activation_backward_tiles(s.rows, s.out), kThreads},
+           activation_backward_kernel<A, kThreads>, act, kept, dy, db, partials, tickets, s.rows,
+           s.out, accumulate);
+  });
+}
+
 void CudaBackend::dense_forward(const DenseForward& args) {
   check_dense(args);
   const DenseShape& s = args.shape;
@@ -26,10 +48,7 @@ void CudaBackend::dense_forward(const DenseForward& args) {
                             .a = args.x,
                             .b = args.w,
                             .c = args.y});
-  with_activation(s, [&]<class A>(A act) {
-    launch(context_, {"bias_activation_kernel", bias_activation_tiles(s.rows, s.out), kThreads},
-           bias_activation_kernel<A, kThreads>, act, args.b, args.z, args.y, s.rows, s.out);
-  });
+  enqueue_bias_activation(context_, s, args.b, args.z, args.y);
 }
 
 void CudaBackend::dense_backward(const DenseBackward& args) {
@@ -42,15 +61,7 @@ void CudaBackend::dense_backward(const DenseBackward& args) {
     return;
   }
   const float* kept = needs_preactivation(s.activation) ? args.z : args.y;
-  auto* partials = static_cast<float*>(context_.scratch(
-      Scratch::kBiasPartials, float_bytes(activation_backward_partials(s.rows, s.out))));
-  std::uint32_t* tickets = context_.tickets(activation_backward_tickets(s.out));
-  with_activation(s, [&]<class A>(A act) {
-    launch(context_,
-           {"activation_backward_kernel", activation_backward_tiles(s.rows, s.out), kThreads},
-           activation_backward_kernel<A, kThreads>, act, kept, args.dy, args.db, partials, tickets,
-           s.rows, s.out, args.accumulate);
-  });
+  enqueue_activation_backward(context_, s, kept, args.dy, args.db, args.accumulate);
   context_.blas().multiply({.transpose_a = true,
                             .m = s.out,
                             .n = s.in,
