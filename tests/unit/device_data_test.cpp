@@ -137,6 +137,9 @@ TEST_P(DeviceRows, BatchesFollowTheEpochAndSlicesTheFile) {
       expect_rows(*room, data.slice(Part::kTest, 1, 6), split.test, consecutive(1, 6), labels);
       expect_rows(*room, data.slice(Part::kTrain, 1, 6), split.train, consecutive(1, 6), labels);
       expect_rows(*room, data.slice(Part::kTrain, 5, 6), split.train, consecutive(5, 6), labels);
+      // And the slice that the next step's evaluation begins with: it must not be taken for the
+      // batch in between.
+      expect_rows(*room, data.slice(Part::kTest, 1, 6), split.test, consecutive(1, 6), labels);
       if (HasFatalFailure()) return;
     }
   }
