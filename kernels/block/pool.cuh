@@ -192,9 +192,11 @@ CTH_HD std::int64_t pool_backward_tiles(const PoolGeometry& g, std::int64_t rows
   return device::pool_division<1>(rows * g.down.in, g.across.in, g.channels).count();
 }
 
+// Three blocks a multiprocessor: 80 registers. With the 64 of four, ptxas spills for sm_80.
+
 /// winner may be null.
 template <std::uint32_t kThreads>
-CTH_KERNEL(kThreads)
+CTH_KERNEL_RESIDENT(kThreads, 3)
 max_pool_kernel(PoolGeometry g, const float* x, float* y, std::uint8_t* winner, std::int64_t rows) {
   if (g.channels % 4 == 0 && is_pack_aligned(x) && is_pack_aligned(y) &&
       device::is_winner_aligned(winner)) {
@@ -205,7 +207,7 @@ max_pool_kernel(PoolGeometry g, const float* x, float* y, std::uint8_t* winner, 
 }
 
 template <std::uint32_t kThreads>
-CTH_KERNEL(kThreads)
+CTH_KERNEL_RESIDENT(kThreads, 3)
 average_pool_kernel(PoolGeometry g, AveragePool mean, const float* x, float* y, std::int64_t rows) {
   if (g.channels % 4 == 0 && is_pack_aligned(x) && is_pack_aligned(y)) {
     device::average_pool<4, kThreads>(g, mean, x, y, rows);
@@ -215,7 +217,7 @@ average_pool_kernel(PoolGeometry g, AveragePool mean, const float* x, float* y, 
 }
 
 template <std::uint32_t kThreads>
-CTH_KERNEL(kThreads)
+CTH_KERNEL_RESIDENT(kThreads, 3)
 max_pool_backward_kernel(PoolGeometry g, const float* dy, const std::uint8_t* winner, float* dx,
                          std::int64_t rows) {
   if (g.channels % 4 == 0 && is_pack_aligned(dy) && is_pack_aligned(dx) &&
@@ -227,7 +229,7 @@ max_pool_backward_kernel(PoolGeometry g, const float* dy, const std::uint8_t* wi
 }
 
 template <std::uint32_t kThreads>
-CTH_KERNEL(kThreads)
+CTH_KERNEL_RESIDENT(kThreads, 3)
 average_pool_backward_kernel(PoolGeometry g, AveragePool mean, const float* dy, float* dx,
                              std::int64_t rows) {
   if (g.channels % 4 == 0 && is_pack_aligned(dy) && is_pack_aligned(dx)) {

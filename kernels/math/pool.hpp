@@ -48,8 +48,11 @@ struct PoolGeometry {
 /// The largest entry of a window: of equal entries the first (+0 equals −0), and the first NaN
 /// before all numbers.
 struct MaxPool {
-  /// Whether x takes over from the best entry before it.
-  CTH_HD static bool takes(float x, float best) { return best == best && !(x <= best); }
+  /// Whether x takes over from the best entry before it. Without a branch, or no loop over it
+  /// vectorises.
+  CTH_HD static bool takes(float x, float best) {
+    return (static_cast<int>(best == best) & static_cast<int>(!(x <= best))) != 0;
+  }
   /// What the output whose entry `winner` won passes to its entry `place`.
   CTH_HD static float share(std::int32_t winner, std::int32_t place, float dy) {
     return winner == place ? dy : 0.0f;

@@ -4,57 +4,45 @@
 // Loops in which an output may be one of the inputs, entry for entry.
 #define CTH_ELEMENTWISE _Pragma("GCC ivdep")
 
-constexpr int64_t kPoolStrip = 32;  // channels whose best entries are held at a time
+constexpr int64_t kPoolStrip = 64;  // channels whose best entries are held at a time
 
-// A window of 2x2 inside the image, the usual one: the four entries of a channel at once.
+// n channels of the window whose entry 0 would lie at `corner`, of which only the given part is in
+// the image. Not inlined: with a constant n the compiler unrolls the loops and vectorises none.
 template <bool keep>
-void max_of_four(const float* __restrict top, const float* __restrict bottom, int64_t channels,
-                 float* __restrict y, uint8_t* __restrict winner) {
-  for (int64_t c = 0; c < channels; ++c) {
-    float best = top[c];
-    int32_t place = 0;
-    const float others[3] = {top[channels + c], bottom[c], bottom[channels + c]};
-    for (int32_t i = 0; i < 3; ++i) {
-      const bool takes = MaxPool::takes(others[i], best);
-      best = takes ? others[i] : best;
-      place = takes ? i + 1 : place;
+__attribute__((noinline)) void max_strip(const PoolGeometry& g, const float* corner, PoolRange down,
+                                         PoolRange across, int64_t n, float* __restrict y,
+                                         uint8_t* __restrict winner) {
+  const int64_t line = g.across.in * g.channels;
+  float best[kPoolStrip];
+  int32_t place[kPoolStrip];
+  const float* __restrict first = corner + down.first * line + across.first * g.channels;
+  const auto first_place = static_cast<int32_t>(down.first * g.across.window + across.first);
+  for (int64_t c = 0; c < n; ++c) best[c] = first[c];
+  for (int64_t c = 0; c < n; ++c) place[c] = first_place;
+  for (int64_t r = down.first; r < down.end; ++r) {
+    for (int64_t q = across.first; q < across.end; ++q) {
+      // The first entry once more: it does not take over from itself.
+      const float* __restrict x = corner + r * line + q * g.channels;
+      const auto here = static_cast<int32_t>(r * g.across.window + q);
+      for (int64_t c = 0; c < n; ++c) {
+        const bool takes = MaxPool::takes(x[c], best[c]);
+        best[c] = takes ? x[c] : best[c];
+        place[c] = takes ? here : place[c];
+      }
     }
-    y[c] = best;
-    if constexpr (keep) winner[c] = static_cast<uint8_t>(place);
+  }
+  for (int64_t c = 0; c < n; ++c) y[c] = best[c];
+  if constexpr (keep) {
+    for (int64_t c = 0; c < n; ++c) winner[c] = static_cast<uint8_t>(place[c]);
   }
 }
 
-// The window whose entry 0 would lie at `corner`, of which only the given part is in the image.
 template <bool keep>
 void max_of_window(const PoolGeometry& g, const float* corner, PoolRange down, PoolRange across,
-                   float* __restrict y, uint8_t* __restrict winner) {
-  const int64_t line = g.across.in * g.channels;
-  for (int64_t first = 0; first < g.channels; first += kPoolStrip) {
-    const int64_t n = g.channels - first < kPoolStrip ? g.channels - first : kPoolStrip;
-    float best[kPoolStrip];
-    int32_t place[kPoolStrip];
-    bool begun = false;
-    for (int64_t r = down.first; r < down.end; ++r) {
-      for (int64_t q = across.first; q < across.end; ++q) {
-        const float* __restrict x = corner + r * line + q * g.channels + first;
-        const auto here = static_cast<int32_t>(r * g.across.window + q);
-        if (!begun) {
-          begun = true;
-          for (int64_t c = 0; c < n; ++c) best[c] = x[c];
-          for (int64_t c = 0; c < n; ++c) place[c] = here;
-          continue;
-        }
-        for (int64_t c = 0; c < n; ++c) {
-          const bool takes = MaxPool::takes(x[c], best[c]);
-          best[c] = takes ? x[c] : best[c];
-          place[c] = takes ? here : place[c];
-        }
-      }
-    }
-    for (int64_t c = 0; c < n; ++c) y[first + c] = best[c];
-    if constexpr (keep) {
-      for (int64_t c = 0; c < n; ++c) winner[first + c] = static_cast<uint8_t>(place[c]);
-    }
+                   float* y, uint8_t* winner) {
+  for (int64_t c = 0; c < g.channels; c += kPoolStrip) {
+    const int64_t n = g.channels - c < kPoolStrip ? g.channels - c : kPoolStrip;
+    max_strip<keep>(g, corner + c, down, across, n, y + c, keep ? winner + c : nullptr);
   }
 }
 
@@ -62,7 +50,6 @@ template <bool keep>
 void max_pool_lines(const PoolGeometry& g, const float* x, float* y, uint8_t* winner,
                     int64_t first_line, int64_t end_line) {
   const int64_t line = g.across.in * g.channels;
-  const bool is_small = g.down.window == 2 && g.across.window == 2;
   for (int64_t l = first_line; l < end_line; ++l) {
     const int64_t sample = l / g.down.out;
     const int64_t row = l - sample * g.down.out;
@@ -73,11 +60,7 @@ void max_pool_lines(const PoolGeometry& g, const float* x, float* y, uint8_t* wi
       const float* corner = top + g.across.start(p) * g.channels;
       const int64_t to = (l * g.across.out + p) * g.channels;
       uint8_t* kept = keep ? winner + to : nullptr;
-      if (is_small && down.count() == 2 && across.count() == 2) {
-        max_of_four<keep>(corner, corner + line, g.channels, y + to, kept);
-      } else {
-        max_of_window<keep>(g, corner, down, across, y + to, kept);
-      }
+      max_of_window<keep>(g, corner, down, across, y + to, kept);
     }
   }
 }
@@ -116,8 +99,8 @@ void average_pool(const PoolGeometry& g, const float* x, float* y, int64_t first
   }
 }
 
-// f(dx, dy offset, entry of the window) for every window over every entry of the lines; before(dx)
-// and after(dx) once an entry.
+// f(dx, dy offset, entry of the window, whether it is the first) for every window over every entry
+// of the lines, then after(dx); zero where there is none.
 template <class F, class After>
 void for_covering(const PoolGeometry& g, float* dx, int64_t first_line, int64_t end_line, F f,
                   After after) {
@@ -125,19 +108,38 @@ void for_covering(const PoolGeometry& g, float* dx, int64_t first_line, int64_t 
     const int64_t sample = l / g.down.in;
     const int64_t row = l - sample * g.down.in;
     const PoolRange down = g.down.covering(row);
+    PoolRange across{0, 0};
     for (int64_t p = 0; p < g.across.in; ++p) {
-      const PoolRange across = g.across.covering(p);
+      // g.across.covering(p), without its divisions.
+      while (across.end < g.across.out && g.across.start(across.end) <= p) ++across.end;
+      while (across.first < across.end && g.across.start(across.first) + g.across.window <= p) {
+        ++across.first;
+      }
       float* __restrict to = dx + (l * g.across.in + p) * g.channels;
-      for (int64_t c = 0; c < g.channels; ++c) to[c] = 0.0f;
+      bool first = true;
       for (int64_t r = down.first; r < down.end; ++r) {
         for (int64_t q = across.first; q < across.end; ++q) {
           const int64_t from = ((sample * g.down.out + r) * g.across.out + q) * g.channels;
           const int64_t place = (row - g.down.start(r)) * g.across.window + p - g.across.start(q);
-          f(to, from, static_cast<int32_t>(place));
+          f(to, from, static_cast<int32_t>(place), first);
+          first = false;
         }
+      }
+      if (first) {
+        for (int64_t c = 0; c < g.channels; ++c) to[c] = 0.0f;
       }
       after(to);
     }
+  }
+}
+
+// to = 0 or, when it is not the first window, to, plus what n channels of an output pass on.
+void max_share(const float* __restrict gradient, const uint8_t* __restrict won, int32_t place,
+               bool sets, int64_t n, float* __restrict to) {
+  if (sets) {
+    for (int64_t c = 0; c < n; ++c) to[c] = 0.0f + MaxPool::share(won[c], place, gradient[c]);
+  } else {
+    for (int64_t c = 0; c < n; ++c) to[c] += MaxPool::share(won[c], place, gradient[c]);
   }
 }
 
@@ -145,12 +147,8 @@ void max_pool_backward(const PoolGeometry& g, const float* dy, const uint8_t* wi
                        int64_t first, int64_t end) {
   for_covering(
       g, dx, first, end,
-      [&](float* __restrict to, int64_t from, int32_t place) {
-        const float* __restrict gradient = dy + from;
-        const uint8_t* __restrict won = winner + from;
-        for (int64_t c = 0; c < g.channels; ++c) {
-          to[c] += MaxPool::share(won[c], place, gradient[c]);
-        }
+      [&](float* to, int64_t from, int32_t place, bool sets) {
+        max_share(dy + from, winner + from, place, sets, g.channels, to);
       },
       [](float*) {});
 }
@@ -160,9 +158,13 @@ void average_pool_backward(const PoolGeometry& g, const float* dy, float* dx, in
   const AveragePool mean{static_cast<float>(g.down.window * g.across.window)};
   for_covering(
       g, dx, first, end,
-      [&](float* __restrict to, int64_t from, int32_t) {
+      [&](float* __restrict to, int64_t from, int32_t, bool sets) {
         const float* __restrict gradient = dy + from;
-        for (int64_t c = 0; c < g.channels; ++c) to[c] += gradient[c];
+        if (sets) {
+          for (int64_t c = 0; c < g.channels; ++c) to[c] = 0.0f + gradient[c];
+        } else {
+          for (int64_t c = 0; c < g.channels; ++c) to[c] += gradient[c];
+        }
       },
       [&](float* __restrict to) {
         for (int64_t c = 0; c < g.channels; ++c) to[c] = mean(to[c]);
