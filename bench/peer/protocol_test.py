@@ -104,7 +104,7 @@ class ProtocolTest(unittest.TestCase):
 
     def test_convolutions_by_hand(self):
         # The images do not reach the output, so only its bias learns: b <- b - a (softmax(b) - share of each label).
-        # conv1 has no gradient: after 10 steps half of it is 10 a l = 1e-4 nearer to zero, the rest has reached it.
+        # conv1 has no gradient: in 10 steps it shrinks by 10 a l = 1e-4, which brings half of it to zero.
         state = make_conv_state()
         state["cnn.conv1.weight"][1][:] = flat(144, 0.5) + flat(144, 5e-5)
         share = [(13 if label < 8 else 12) / 128 for label in range(10)]
@@ -120,10 +120,10 @@ class ProtocolTest(unittest.TestCase):
         self.assertAlmostEqual(answer["loss"], loss, delta=1e-6 * loss)
         self.assertGreaterEqual(timed["samples"], 7)
         self.assertTrue(0 < timed["min_ms"] <= timed["median_ms"])
-        # At least the output of conv1, its gradient and the weights four times over.
-        least = (2 * 128 * 32 * 784 + 4 * sum(math.prod(shape) for shape in CONV_SHAPES.values())) * 4 // 1024
+        # At least the output of conv1 and its gradient; weights, their gradients and their initial values.
+        least = (2 * 128 * 32 * 784 + 3 * sum(math.prod(shape) for shape in CONV_SHAPES.values())) * 4 // 1024
         self.assertGreater(memory["before_kib"], 0)
-        self.assertGreater(memory["peak_kib"], memory["before_kib"] + least // 2)
+        self.assertGreater(memory["peak_kib"], memory["before_kib"] + least)
 
     def test_bad_state_is_named(self):
         state = make_state()
