@@ -20,7 +20,8 @@ import tempfile
 
 ARCHITECTURES = ("80", "90", "100")
 SOURCES = ("tests/codegen/variants.cu", "src/cuda/conv.cu", "src/cuda/dense.cu", "src/cuda/prox.cu", "src/cuda/loss.cu",
-           "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/gather.cu", "src/cuda/images.cu")
+           "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/gather.cu", "src/cuda/images.cu", "src/cuda/norm.cu",
+           "src/cuda/pointwise.cu", "src/cuda/pool_layer.cu")
 SKIP = 77
 
 
@@ -63,6 +64,20 @@ TABLE = (
     Row(r"set_value_kernel", 16),
     Row(r"gather_rows_kernel", 40, loads=1, stores=1),
     Row(r"initialise_uniform_kernel", 32, stores=1),
+    # Batch normalisation: the loads of a loop over rows, and those of a channel's constants.
+    Row(r"batch_(mean|deviation)_kernel", 64, loads=1),
+    Row(r"norm_sums_kernelINS_18IdentityActivation", 64, in_flight=2, loads=4),
+    Row(r"norm_sums_kernel", 64, in_flight=3, loads=3, stores=1),
+    Row(r"norm_gradient_kernel", 64, in_flight=2, loads=4, stores=2),
+    Row(r"normalise_kernelINS_14(Gelu|Silu)Activation", 64, loads=5, stores=4),
+    Row(r"normalise_kernel", 64, loads=5, stores=2),
+    Row(r"pointwise_kernelINS_14(Gelu|Silu)Activation", 64, in_flight=2, loads=6, stores=8),
+    Row(r"pointwise_kernel", 80, in_flight=2, loads=6, stores=4),
+    Row(r"pointwise_backward_kernel", 64, in_flight=2, loads=4, stores=1),
+    Row(r"dropout_kernel", 32, loads=1, stores=1),
+    Row(r"transpose_kernel", 48),
+    # 80: three 64-bit indices of an image and the geometry of two axes.
+    Row(r"(max|average)_pool_(backward_)?kernel", 80, loads=1, stores=1),
 )
 
 
