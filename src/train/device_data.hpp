@@ -40,6 +40,7 @@ class DeviceData {
   std::int64_t batch_rows(std::int64_t step) const;
   /// `rows` of them from the `first` on, batches in the epoch's order. Valid until the next call.
   Batch batch(std::int64_t step, std::int64_t first, std::int64_t rows);
+  Batch batch(std::int64_t step) { return batch(step, 0, batch_rows(step)); }
   /// Rows [first, first + rows) as they are, for evaluation and full gradients. Valid until the
   /// next call.
   Batch slice(Part part, std::int64_t first, std::int64_t rows);

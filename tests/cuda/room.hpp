@@ -50,7 +50,7 @@ class StepLoop {
       : backend_(backend),
         rows_(rows),
         cross_entropy_(cross_entropy),
-        network_(backend, {{5, 12, 9, 3}, Activation::kSilu, 0.01f}, rows),
+        network_(backend, nn::MlpSpec{{5, 12, 9, 3}, Activation::kSilu, 0.01f}, rows),
         sum_(backend, 1) {
     Random random(3);
     network_.parameters().initialise(nn::Initialisation::kPytorch, 1);
@@ -63,7 +63,8 @@ class StepLoop {
     std::vector<ProxTensor> tensors;
     nn::Parameters& p = network_.parameters();
     for (std::size_t i = 0; i < p.list().size(); ++i) {
-      const std::int32_t group = p.list()[i].is_bias ? -1 : static_cast<std::int32_t>(i) / 2;
+      const std::int32_t group =
+          p.list()[i].role == nn::Role::kBias ? -1 : static_cast<std::int32_t>(i) / 2;
       tensors.push_back({p.value(i), p.gradient(i), p.list()[i].numel, group});
     }
     plan_ = backend.make_plan(tensors, 3);

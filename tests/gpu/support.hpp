@@ -72,7 +72,7 @@ class StepLoop {
   StepLoop(Backend& room, std::uint32_t seed)
       : room_(room),
         rows_(sized(1000, 40)),
-        network_(room, {widths(), Activation::kRelu, 0.01f}, rows_),
+        network_(room, nn::MlpSpec{widths(), Activation::kRelu, 0.01f}, rows_),
         sum_(room, 1) {
     Random random(seed);
     network_.parameters().initialise(nn::Initialisation::kPytorch, seed);
@@ -83,7 +83,7 @@ class StepLoop {
     std::vector<ProxTensor> tensors;
     nn::Parameters& p = network_.parameters();
     for (std::size_t i = 0; i < p.list().size(); ++i) {
-      const std::int32_t group = p.list()[i].is_bias ? -1 : groups_++;
+      const std::int32_t group = p.list()[i].role == nn::Role::kBias ? -1 : groups_++;
       tensors.push_back({p.value(i), p.gradient(i), p.list()[i].numel, group});
     }
     plan_ = room.make_plan(tensors, groups_);

@@ -52,7 +52,7 @@ TEST(Philox, KnownAnswers) {
 
 TEST(Philox, InitialWeightsAreThoseOfTheIndependentGenerator) {
   const auto backend = cpu::make_cpu_backend("reference", 1);
-  nn::Network network(*backend, {{6, 128, 128, 64, 1}, Activation::kRelu, 0.01f}, 1);
+  nn::Network network(*backend, nn::MlpSpec{{6, 128, 128, 64, 1}, Activation::kRelu, 0.01f}, 1);
   nn::Parameters& parameters = network.parameters();
   parameters.initialise(nn::Initialisation::kPytorch, 123);
   int first_values = 0;
@@ -97,7 +97,7 @@ TEST_P(Recursion, FollowsTheFloat64ReferenceForAThousandSteps) {
   const auto backend = cpu::make_cpu_backend(GetParam(), 2);
   const DataSplit data = reference_data();
   ASSERT_EQ(data.train.rows, 1000);
-  nn::Network network(*backend, {{6, 128, 128, 64, 1}, Activation::kRelu, 0.01f}, 1000);
+  nn::Network network(*backend, nn::MlpSpec{{6, 128, 128, 64, 1}, Activation::kRelu, 0.01f}, 1000);
   network.parameters().initialise(nn::Initialisation::kPytorch, 123);
   const std::vector<std::int32_t> groups = {0, -1, 1, -1, 2, -1, 3, -1};
   train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, 0, 100, 123},

@@ -69,7 +69,7 @@ TEST_P(Training, FollowsAFloat64Recursion) {
   data.test = random_data(random, 0);
 
   const auto backend = cpu::make_cpu_backend("auto", 2);
-  nn::Network network(*backend, {{3, 6, 2}, Activation::kTanh, 0.01f},
+  nn::Network network(*backend, nn::MlpSpec{{3, 6, 2}, Activation::kTanh, 0.01f},
                       train::Trainer::rows_needed(kRows, batch, 1000));
   nn::Parameters& parameters = network.parameters();
   parameters.initialise(nn::Initialisation::kGlorot, 9);
@@ -166,7 +166,7 @@ TEST(Training, FullGradientInPartsEqualsTheWhole) {
   const auto backend = cpu::make_cpu_backend("reference", 2);
   std::vector<std::vector<float>> gradients;
   for (const std::int64_t batch : {0L, 8L}) {  // with batches the rows go through in parts of 1024
-    nn::Network network(*backend, {{3, 20, 2}, Activation::kSilu, 0.01f},
+    nn::Network network(*backend, nn::MlpSpec{{3, 20, 2}, Activation::kSilu, 0.01f},
                         train::Trainer::rows_needed(3000, batch, 1000));
     network.parameters().initialise(nn::Initialisation::kPytorch, 1);
     const std::vector<std::int32_t> groups = {0, -1, 1, -1};
@@ -190,7 +190,7 @@ TEST(Training, ReferenceAndTiledGiveTheSameWeightsOnEveryThreadCountAndInstructi
   for (const Room& room : all_rooms()) {
     if (room.engine != "reference" && room.engine != "tiled") continue;
     const auto backend = room.make();
-    nn::Network network(*backend, {{3, 64, 33, 2}, Activation::kGelu, 0.01f}, 700);
+    nn::Network network(*backend, nn::MlpSpec{{3, 64, 33, 2}, Activation::kGelu, 0.01f}, 700);
     network.parameters().initialise(nn::Initialisation::kPytorch, 4);
     const std::vector<std::int32_t> groups = {0, -1, 1, -1, 2, -1};
     train::Trainer trainer(*backend, network, data, {train::LossKind::kMse, 0.1f, 0, 1, 1}, groups);
@@ -223,7 +223,7 @@ RoundSeen round_told_every(std::int64_t late, std::int64_t batch, const StopRule
   data.train = random_data(random, 40);
   data.test = random_data(random, 0);
   LateBackend backend(cpu::make_cpu_backend("reference", 1), late);
-  nn::Network network(backend, {{3, 16, 2}, Activation::kIdentity, 0.01f},
+  nn::Network network(backend, nn::MlpSpec{{3, 16, 2}, Activation::kIdentity, 0.01f},
                       train::Trainer::rows_needed(40, batch, 1000));
   network.parameters().initialise(nn::Initialisation::kPytorch, 4);
   const std::vector<std::int32_t> groups = {0, -1, 1, -1};
@@ -298,7 +298,7 @@ TEST(Operations, WhatARoomLacksIsAnInputErrorWithItsReason) {
   const auto message = [&](std::optional<Operation> lacking) {
     backend.lacking = lacking;
     try {
-      train::check_operations(backend, config);
+      train::check_operations(backend, config, nn::build_graph(nn::MlpSpec{{3, 2}}));
     } catch (const InputError& error) {
       return std::string(error.what());
     }

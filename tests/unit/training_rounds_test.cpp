@@ -65,7 +65,8 @@ struct Rig {
       : backend(std::move(room)),
         data(std::move(split)),
         network(*backend,
-                {widths, widths.size() > 2 ? Activation::kTanh : Activation::kIdentity, 0.01f},
+                nn::MlpSpec{widths, widths.size() > 2 ? Activation::kTanh : Activation::kIdentity,
+                            0.01f},
                 train::Trainer::rows_needed(data.train.rows, s.batch, 1000)),
         trainer(*backend, network, data, s, groups(widths.size() - 1)) {
     network.parameters().initialise(nn::Initialisation::kPytorch, 9);
