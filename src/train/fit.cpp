@@ -76,9 +76,9 @@ class Fit {
       }
       for (const std::string& note : search.take_notes()) observer_.note(note);
     }
-    if (config_.search.compare_dense && !cancelled_) train_dense();
     const std::uint64_t bytes_to_host_search =
         backend_.bytes_to_host() - trainer_.bytes_looked_at();
+    if (config_.search.compare_dense && !cancelled_) train_dense();
     FitResult result = summarise(search);
     result.bytes_to_host_search = bytes_to_host_search;
     write(result);

@@ -158,8 +158,10 @@ TEST(ToToml, ReadsBackToTheSameValues) {
 TEST(ToToml, WritesEveryKeyThatHasAValue) {
   const std::string text = to_toml(parse(kGood));
   for (const config::Key& key : config::keys()) {
-    const bool absent = key.name == "target_sparsity" || key.name == "layers";
-    EXPECT_EQ(text.find(fmt::format("\n{} = ", key.name)) == std::string::npos, absent)
+    const bool absent = key.path() == "sparsity.target_sparsity" || key.path() == "sparsity.layers";
+    const auto begin = text.find(fmt::format("[{}]\n", key.section));
+    const std::string section = text.substr(begin, text.find("\n[", begin) - begin);
+    EXPECT_EQ(section.find(fmt::format("\n{} = ", key.name)) == std::string::npos, absent)
         << key.path();
   }
   EXPECT_THAT(text, AllOf(HasSubstr("batch = \"full\""), HasSubstr("target_nnz = 20 ")));

@@ -283,6 +283,7 @@ FitResult sample_result() {
   result.bytes_to_host = (std::uint64_t{1} << 32) + 1;
   result.bytes_to_host_search = (std::uint64_t{1} << 32) - 1;
   result.train_accuracy = 0.875;
+  result.dense = DenseResult{500, 0.05, std::nan(""), 0.9375, std::nullopt};
   result.layers = {{"fc1", 768, 700, 650, 1e-4, 0.25, std::nullopt, true},
                    {"fc2", 16384, 1299, std::nullopt, 0.0, std::nullopt, 0.5, false}};
   result.rounds = {{1, {1e-3, 2e-3}, {3, 4}, 500, NAN, NAN, false, true, 0.5},
@@ -302,7 +303,8 @@ TEST(Report, ResultJsonHoldsEveryKey) {
     "why_stopped": "reached 1999 of 2000 \u2014 \"in band\"", "nnz": 1999, "numel": 25408,
     "target_nnz": 2000, "tolerance": 0.05, "sparsity": 0.921323992443325, "rounds": 2,
     "best_round": 2, "steps_total": 9007199254740993, "train_loss": 0.1, "test_loss": null,
-    "train_accuracy": 0.875, "test_accuracy": null, "seconds": 1.25, "device": "cpu",
+    "train_accuracy": 0.875, "test_accuracy": null, "dense": {"steps": 500, "train_loss": 0.05,
+      "test_loss": null, "train_accuracy": 0.9375, "test_accuracy": null}, "seconds": 1.25, "device": "cpu",
     "bytes_to_host": 4294967297, "bytes_to_host_search": 4294967295, "seed": 18446744073709551615,
     "layers": [
       {"name": "fc1", "numel": 768, "nnz": 700, "target_nnz": 650, "lambda": 1e-4,
