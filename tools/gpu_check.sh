@@ -7,7 +7,9 @@
 #   gpu_check.sh --make-bundle DIR [--arch A] [--build DIR2]
 #                                                build for another machine (no GPU needed here)
 #
-# --steps: which of tests,runs,table,sanitizers (all), where a runner limits how long one command may take.
+# --steps: which of tests,runs,table,sanitizers,experiments (all), where a runner limits how long one command may take.
+# --images FOLDER: for the full-size experiments; its folders fashion-mnist, mnist and cifar10 hold the data, what is not
+#   there is skipped. --experiment-seconds N: for each of them (6 hours).
 # --arch: CUDA architectures, e.g. 90-real (the default of --make-bundle) or 80-real;90-real.
 # The report goes to FILE, else to $OUT/gpu_check.json, else to ./gpu_check.json.
 # Exit status: 0 everything that ran passed; 1 something failed; 2 wrong use; 77 nothing could be proven.
@@ -18,7 +20,7 @@ mode="" arch="" build="" bundle="" out="${OUT:-.}/gpu_check.json"
 steps=()
 
 usage() {
-  sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 wrong() {
   echo "gpu_check.sh: $1; see gpu_check.sh --help" >&2
@@ -28,12 +30,13 @@ while [[ $# -gt 0 ]]; do
   case "$1" in
     -h | --help) usage; exit 0 ;;
     --source) mode=source; shift; continue ;;
-    --out | --steps | --arch | --build | --make-bundle) [[ $# -ge 2 && -n $2 ]] || wrong "$1 needs a value" ;;
+    --out | --steps | --arch | --build | --make-bundle | --images | --experiment-seconds) [[ $# -ge 2 && -n $2 ]] || wrong "$1 needs a value" ;;
     *) wrong "unknown option '$1'" ;;
   esac
   case "$1" in
     --out) out="$2" ;;
-    --steps) steps=(--steps "$2") ;;
+    --steps) steps+=(--steps "$2") ;;
+    --images | --experiment-seconds) steps+=("$1" "$2") ;;
     --arch) arch="$2" ;;
     --build) build="$2" ;;
     --make-bundle) mode=bundle bundle="$2" ;;
@@ -45,7 +48,7 @@ command -v python3 >/dev/null || wrong "python3 is needed"
 
 # In a bundle: its programs beside this script.
 if [[ -f $here/BUNDLE.json ]]; then
-  [[ -z $mode && -z $build ]] || wrong "this is a bundle; it takes --out and --steps only"
+  [[ -z $mode && -z $build ]] || wrong "this is a bundle; it takes --out, --steps, --images and --experiment-seconds only"
   exec python3 -B "$here/gpu/check.py" --bin "$here/bin" --data "$here" --built "$here/BUNDLE.json" --out "$out" \
     ${steps[@]+"${steps[@]}"}
 fi

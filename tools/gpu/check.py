@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs all that needs a GPU and writes one JSON report; called by gpu_check.sh. Python's standard library only.
 
-usage: check.py --bin FOLDER --data FOLDER [--built BUNDLE.json | --source ROOT] [--steps LIST] --out FILE
+usage: check.py --bin FOLDER --data FOLDER [--built BUNDLE.json | --source ROOT] [--steps LIST] [--images FOLDER]
+                [--experiment-seconds N] --out FILE
        check.py --nothing REASON | --failed REASON  [--source ROOT] --out FILE
 """
 import argparse
@@ -17,12 +18,16 @@ import tempfile
 import time
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-STEPS = ("tests", "runs", "table", "sanitizers")
+STEPS = ("tests", "runs", "table", "sanitizers", "experiments")
 PROGRAM_SECONDS = 1500
 SANITIZER_SECONDS = 900
 RUN_SECONDS = 900
 FOUND_ERRORS = 86  # compute-sanitizer's exit status when it found something
 MESSAGE = 2000     # characters kept of one
+
+# The full-size experiments, by the folder of --images that holds their data.
+EXPERIMENTS = {"fashion-mnist": ("fashion_mnist_single", "fashion_mnist_multi"),
+               "mnist": ("mnist_single", "mnist_multi"), "cifar10": ("cifar10_resnet20",)}
 
 # A constant predicts the Mackey-Glass test rows with a mean squared error of 0.0513, a linear model with 0.0205: a
 # network of 2,000 weights that trained does better than both.
@@ -109,6 +114,8 @@ class Check:
         self.save = save  # after every entry: a runner may end the check at its own limit
         self.bin = pathlib.Path(arguments.bin).resolve()
         self.data = pathlib.Path(arguments.data).resolve()
+        self.images = arguments.images
+        self.experiment_seconds = arguments.experiment_seconds
         self.tests = []
         self.timings = None
         self.no_device = None
@@ -229,11 +236,11 @@ class Check:
 
     # (c) The command.
 
-    def fit(self, config, device, name):
+    def fit(self, config, device, name, options=(), timeout=RUN_SECONDS):
         out = pathlib.Path(self.scratch) / f"run-{name}-{device}"
         command = [str(self.bin / "cuthresh"), "fit", str(config), "--device", device, "--out", str(out), "--quiet",
-                   "--json"]
-        status, text, seconds = self.timed(command, env=self.environment, cwd=self.scratch, timeout=RUN_SECONDS)
+                   "--json", *options]
+        status, text, seconds = self.timed(command, env=self.environment, cwd=self.scratch, timeout=timeout)
         result = None
         if (out / "result.json").exists():
             result = json.loads((out / "result.json").read_text())
@@ -258,6 +265,23 @@ class Check:
             kept = {key: result[key] for key in ("device", "achieved", "nnz", "numel", "rounds", "steps_total",
                                                  "train_loss", "test_loss", "seconds", "bytes_to_host")} if result else {}
             self.note("cuthresh fit", name, FAILED if wrong else PASSED, seconds, "; ".join(wrong), result=kept)
+
+    def experiments(self):
+        for folder, names in EXPERIMENTS.items():
+            data = pathlib.Path(self.images, folder).resolve() if self.images else None
+            for name in names:
+                missing = self.no_device or (None if data and data.is_dir() else
+                                             f"no folder {folder} in --images FOLDER")
+                if missing:
+                    self.note("experiments", name, SKIPPED, message=missing)
+                    continue
+                options = ("--set", f"data.path={json.dumps(str(data))}", "--set", "search.compare_dense=true")
+                status, result, text, seconds = self.fit(self.data / "examples" / f"{name}.toml", "cuda", name, options,
+                                                         self.experiment_seconds)
+                kept = {key: result[key] for key in ("device", "achieved", "nnz", "numel", "rounds", "steps_total",
+                                                     "train_accuracy", "test_accuracy", "dense", "seconds")} if result else {}
+                self.note("experiments", name, PASSED if status == 0 and result else FAILED, seconds,
+                          "" if status == 0 else f"exit status {status}: {text}", result=kept)
 
     def fixed_steps(self):
         name = "200 fixed steps, cuda and cpu"
@@ -310,6 +334,8 @@ class Check:
                 self.table()
             if "sanitizers" in steps:
                 self.sanitizers()
+            if "experiments" in steps:
+                self.experiments()
 
 
 def summary_of(tests, reason, failed):
@@ -338,6 +364,8 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("--bin", "--data", "--built", "--source", "--nothing", "--failed"):
         parser.add_argument(name)
+    parser.add_argument("--images")
+    parser.add_argument("--experiment-seconds", type=int, default=6 * 3600)
     parser.add_argument("--out", required=True)
     parser.add_argument("--steps", default=",".join(STEPS))
     arguments = parser.parse_args()

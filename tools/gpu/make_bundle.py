@@ -16,7 +16,9 @@ import check
 PROGRAMS = ("gpu_rooms_test", "gpu_test", "cuthresh-gpu-table", "cuthresh")
 DATA = ("tests/parity/softshrink_table.csv", "tests/parity/philox_vectors.csv", "tests/parity/mackey_glass_1000.csv",
         "tests/parity/mackey_glass_1000_data.csv", "examples/mackey_glass_single.toml",
-        "examples/mackey_glass_multi.toml")
+        "examples/mackey_glass_multi.toml", "examples/fashion_mnist_single.toml", "examples/fashion_mnist_multi.toml",
+        "examples/mnist_single.toml", "examples/mnist_multi.toml", "examples/cifar10_resnet20.toml",
+        "tests/parity/cnn_paper_step.csv", "tests/parity/cnn_small_step.csv")
 # Of the system that runs it: the C library, the driver, cuBLAS. The C++ library is brought along, for a system whose
 # own is older, in a folder that is looked at only then.
 OF_THE_SYSTEM = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|cuda|cublas.*)\.so.*|linux-vdso.*)$")
