@@ -9,6 +9,7 @@
 // same element has the same place everywhere, and nothing is reordered between layers. Weights are
 // PyTorch's: [out, in, kernel height, kernel width].
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 
@@ -23,7 +24,7 @@ struct ImageShape {
 
   constexpr std::int64_t positions() const { return height * width; }
   constexpr std::int64_t elements() const { return height * width * channels; }
-  friend constexpr bool operator==(const ImageShape&, const ImageShape&) = default;
+  friend constexpr auto operator<=>(const ImageShape&, const ImageShape&) = default;
 };
 
 /// The window that a convolution or a pool moves over an image. Padding: the same on both sides.
@@ -46,6 +47,10 @@ struct Window {
     const std::int64_t room = image_width + 2 * pad_width - width;
     return room < 0 ? 0 : room / stride_width + 1;
   }
+  friend constexpr auto operator<=>(const Window&, const Window&) = default;
+  constexpr ImageShape over(const ImageShape& image, std::int64_t channels) const {
+    return {rows_over(image.height), columns_over(image.width), channels};
+  }
 };
 
 /// y = act(w ∗ x + b), cross-correlation as in PyTorch, groups 1, dilation 1.
@@ -57,10 +62,11 @@ struct ConvShape {
   Activation activation = Activation::kIdentity;
   float leaky_slope = 0.01f;
 
-  constexpr ImageShape out() const {
-    return {window.rows_over(in.height), window.columns_over(in.width), out_channels};
-  }
+  constexpr ImageShape out() const { return window.over(in, out_channels); }
   constexpr std::int64_t weights() const { return out_channels * in.channels * window.elements(); }
+  /// The linear part alone, for tables of what was prepared for a shape.
+  constexpr ConvShape linear() const { return {rows, in, out_channels, window}; }
+  friend constexpr auto operator<=>(const ConvShape&, const ConvShape&) = default;
 };
 
 struct ConvForward {
@@ -97,9 +103,7 @@ struct PoolShape {
   Window window;  ///< at most 255 elements with kMax; pads at most half the window
   PoolKind kind = PoolKind::kMax;
 
-  constexpr ImageShape out() const {
-    return {window.rows_over(in.height), window.columns_over(in.width), in.channels};
-  }
+  constexpr ImageShape out() const { return window.over(in, in.channels); }
 };
 
 struct PoolForward {

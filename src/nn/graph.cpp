@@ -22,7 +22,10 @@ std::string image_text(const ImageShape& shape) {
 
 class Builder {
  public:
-  explicit Builder(const ImageShape& input) { graph_.tensors.push_back(input); }
+  explicit Builder(const NetworkSpec& spec) {
+    graph_.tensors.push_back(spec.input);
+    graph_.leaky_slope = spec.leaky_slope;
+  }
 
   void add(std::size_t index, const LayerSpec& layer) {
     switch (layer.kind) {
@@ -118,8 +121,7 @@ class Builder {
   void convolution(std::size_t index, const LayerSpec& layer) {
     const ImageShape in = shape();
     const Window& window = layer.window;
-    const ImageShape out = {window.rows_over(in.height), window.columns_over(in.width),
-                            layer.outputs};
+    const ImageShape out = window.over(in, layer.outputs);
     check_window(index, layer, window, in, out);
     Node& node = append(NodeKind::kConv, "conv", layer.text, out);
     node.window = window;
@@ -145,8 +147,7 @@ class Builder {
 
   void pool(std::size_t index, const LayerSpec& layer, PoolKind kind, const Window& window) {
     const ImageShape in = shape();
-    const ImageShape out = {window.rows_over(in.height), window.columns_over(in.width),
-                            in.channels};
+    const ImageShape out = window.over(in, in.channels);
     check_window(index, layer, window, in, out);
     if (kind == PoolKind::kMax && window.elements() > 255) {
       refuse_layer(index, layer, "has a window of more than 255 elements", "use smaller pools");
@@ -246,7 +247,7 @@ MlpSpec::operator NetworkSpec() const {
 }
 
 Graph build_graph(const NetworkSpec& spec) {
-  Builder builder(spec.input);
+  Builder builder(spec);
   for (std::size_t i = 0; i < spec.layers.size(); ++i) builder.add(i, spec.layers[i]);
   return builder.finish(spec.layers);
 }

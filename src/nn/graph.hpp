@@ -62,6 +62,7 @@ struct Graph {
   std::vector<ImageShape> tensors;
   std::vector<Node> nodes;
   std::vector<Parameter> parameters;
+  float leaky_slope = 0.01f;
 
   const ImageShape& output() const { return tensors[nodes.back().out]; }
 };

@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "cuthresh/error.hpp"
 
 namespace cuthresh::nn {
 
-Network::Network(Backend& backend, const NetworkSpec& spec, std::int64_t max_rows)
+Network::Network(Backend& backend, Graph graph, std::int64_t max_rows)
     : backend_(backend),
-      graph_(build_graph(spec)),
-      leaky_slope_(spec.leaky_slope),
+      graph_(std::move(graph)),
       max_rows_(max_rows),
       parameters_(backend, graph_.parameters),
       producer_(graph_.tensors.size(), Node::kNone),
@@ -43,12 +43,12 @@ bool Network::depends_on_pass() const {
 
 DenseShape Network::dense_shape(const Node& node, std::int64_t rows) const {
   return {rows, shape(node.in).elements(), shape(node.out).elements(), node.activation,
-          leaky_slope_};
+          graph_.leaky_slope};
 }
 
 ConvShape Network::conv_shape(const Node& node, std::int64_t rows) const {
   return {rows,        shape(node.in),  shape(node.out).channels,
-          node.window, node.activation, leaky_slope_};
+          node.window, node.activation, graph_.leaky_slope};
 }
 
 PoolShape Network::pool_shape(const Node& node, std::int64_t rows) const {
@@ -60,7 +60,7 @@ BatchNormShape Network::norm_shape(const Node& node, std::int64_t rows) const {
   norm.rows = rows * shape(node.out).positions();
   norm.channels = shape(node.out).channels;
   norm.activation = node.activation;
-  norm.leaky_slope = leaky_slope_;
+  norm.leaky_slope = graph_.leaky_slope;
   return norm;
 }
 
@@ -117,18 +117,12 @@ void Network::run(std::size_t n, const float* x, std::int64_t rows) {
       return backend_.batch_norm_forward(args);
     }
     case NodeKind::kDropout:
-      return backend_.dropout({.size = size,
-                               .rate = options_.pass == Pass::kTrain ? node.rate : 0.0f,
-                               .seed = options_.seed,
-                               .stream = static_cast<std::uint32_t>(n),
-                               .step = options_.step,
-                               .from = in,
-                               .to = kept.y.data()});
+      return drop(n, size, in, kept.y.data());
     case NodeKind::kPointwise:
       return backend_.pointwise_forward(
           {.size = size,
            .activation = node.activation,
-           .leaky_slope = leaky_slope_,
+           .leaky_slope = graph_.leaky_slope,
            .a = in,
            .b = node.other == Node::kNone ? nullptr : value(node.other, x),
            .z = kept.z.data(),
@@ -137,6 +131,16 @@ void Network::run(std::size_t n, const float* x, std::int64_t rows) {
       return backend_.transpose_samples(kept.y.data(), in, rows, shape(node.in).positions(),
                                         shape(node.in).channels);
   }
+}
+
+void Network::drop(std::size_t n, std::int64_t size, const float* from, float* to) {
+  backend_.dropout({.size = size,
+                    .rate = options_.pass == Pass::kTrain ? graph_.nodes[n].rate : 0.0f,
+                    .seed = options_.seed,
+                    .stream = static_cast<std::uint32_t>(n),
+                    .step = options_.step,
+                    .from = from,
+                    .to = to});
 }
 
 void Network::copy_gradient(int to, int from, std::int64_t elements) {
@@ -212,18 +216,12 @@ void Network::run_back(std::size_t n, const float* x, std::int64_t rows, bool ac
     }
     case NodeKind::kDropout:
       if (dx == nullptr) return;
-      return backend_.dropout({.size = size,
-                               .rate = options_.pass == Pass::kTrain ? node.rate : 0.0f,
-                               .seed = options_.seed,
-                               .stream = static_cast<std::uint32_t>(n),
-                               .step = options_.step,
-                               .from = dy,
-                               .to = dx});
+      return drop(n, size, dy, dx);
     case NodeKind::kPointwise:
       if (node.activation == Activation::kIdentity) return;  // dy is the operands' gradient already
       return backend_.pointwise_backward({.size = size,
                                           .activation = node.activation,
-                                          .leaky_slope = leaky_slope_,
+                                          .leaky_slope = graph_.leaky_slope,
                                           .y = kept.y.data(),
                                           .z = kept.z.data(),
                                           .dy = dy});

@@ -24,7 +24,9 @@ struct ForwardOptions {
 /// allocated by forward or backward.
 class Network {
  public:
-  Network(Backend& backend, const NetworkSpec& spec, std::int64_t max_rows);
+  Network(Backend& backend, Graph graph, std::int64_t max_rows);
+  Network(Backend& backend, const NetworkSpec& spec, std::int64_t max_rows)
+      : Network(backend, build_graph(spec), max_rows) {}
 
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
@@ -56,6 +58,8 @@ class Network {
 
   void run(std::size_t node, const float* x, std::int64_t rows);
   void run_back(std::size_t node, const float* x, std::int64_t rows, bool accumulate);
+  /// From `from` to `to`: the values, or their gradients, with the mask of the latest forward.
+  void drop(std::size_t node, std::int64_t size, const float* from, float* to);
   DenseShape dense_shape(const Node& node, std::int64_t rows) const;
   ConvShape conv_shape(const Node& node, std::int64_t rows) const;
   PoolShape pool_shape(const Node& node, std::int64_t rows) const;
@@ -73,7 +77,6 @@ class Network {
 
   Backend& backend_;
   Graph graph_;
-  float leaky_slope_;
   std::int64_t max_rows_;
   Parameters parameters_;
   std::vector<Kept> kept_;             // a node
