@@ -87,10 +87,13 @@ DeviceData::Resident DeviceData::upload(const Dataset& data) const {
   return device;
 }
 
+std::int64_t DeviceData::first_row(std::int64_t step) const {
+  return step % steps_an_epoch(train_.rows, settings_.batch) * settings_.batch;
+}
+
 std::int64_t DeviceData::batch_rows(std::int64_t step) const {
   if (settings_.batch == 0) return train_.rows;
-  const std::int64_t an_epoch = (train_.rows + settings_.batch - 1) / settings_.batch;
-  return std::min(settings_.batch, train_.rows - step % an_epoch * settings_.batch);
+  return std::min(settings_.batch, train_.rows - first_row(step));
 }
 
 Batch DeviceData::batch(std::int64_t step, std::int64_t first, std::int64_t rows) {
@@ -104,14 +107,14 @@ Batch DeviceData::batch(std::int64_t step, std::int64_t first, std::int64_t rows
             settings_.labels ? nullptr : train_.targets.data() + outputs_before,
             settings_.labels ? train_.labels.data() + first : nullptr};
   }
-  const std::int64_t an_epoch = (train_.rows + settings_.batch - 1) / settings_.batch;
-  if (step / an_epoch != epoch_) {
-    epoch_ = step / an_epoch;
+  const std::int64_t epoch = step / steps_an_epoch(train_.rows, settings_.batch);
+  if (epoch != epoch_) {
+    epoch_ = epoch;
     const std::vector<std::int64_t> order =
         epoch_order(train_.rows, settings_.seed, static_cast<std::uint32_t>(epoch_));
     backend_.upload(order_.data(), order.data(), order_.bytes());
   }
-  const std::int64_t* index = order_.data() + step % an_epoch * settings_.batch + first;
+  const std::int64_t* index = order_.data() + first_row(step) + first;
   const auto row_bytes = [](std::int64_t elements) {
     return static_cast<std::size_t>(elements) * 4;
   };

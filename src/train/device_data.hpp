@@ -54,6 +54,8 @@ class DeviceData {
     Array<std::int32_t> labels;  // with them
   };
 
+  /// Of step `step`'s batch, in the epoch's order.
+  std::int64_t first_row(std::int64_t step) const;
   void prepare_images(const Dataset& train);
   void gather_images(const Resident& from, std::int64_t first, const std::int64_t* index,
                      std::int64_t rows, const std::int64_t* step);

@@ -43,23 +43,40 @@ std::string number(double value) {
   return text;
 }
 
-/// One run of the command: a search (src/search) asks for trainings, a Trainer does them, a
-/// RunFolder takes what comes out.
 /// No round yet.
 constexpr std::size_t kNoRound = std::numeric_limits<std::size_t>::max() - 1;
 
+/// The figures that rounds, the dense network and the result have alike.
+template <class To, class From>
+void copy_scores(To& to, const From& from) {
+  to.train_loss = from.train_loss;
+  to.test_loss = from.test_loss;
+  to.train_accuracy = from.train_accuracy;
+  to.test_accuracy = from.test_accuracy;
+}
+
+template <class To>
+void set_scores(To& to, const Evaluation& train, const std::optional<Evaluation>& test) {
+  to.train_loss = train.loss;
+  to.train_accuracy = train.accuracy;
+  to.test_loss = test ? test->loss : kNone;
+  to.test_accuracy = test ? test->accuracy : std::nullopt;
+}
+
+/// One run of the command: a search (src/search) asks for trainings, a Trainer does them, a
+/// RunFolder takes what comes out.
 class Fit {
  public:
   Fit(const FitConfig& config, FitObserver& observer)
       : observer_(observer),
         data_(load_data(config.data, config.run.seed)),
         config_(in_steps(config, data_.train.rows)),
-        spec_(model_spec(config_, data_)),
-        chosen_(choose_backend(data_, nn::build_graph(spec_), config_)),
+        graph_(nn::build_graph(model_spec(config_, data_))),
+        chosen_(choose_backend(data_, graph_, config_)),
         backend_(*chosen_.backend),
-        network_(backend_, spec_,
-                 Trainer::rows_needed(data_.train.rows, config_.train.batch,
-                                      nn::floats_a_row(nn::build_graph(spec_)))),
+        network_(
+            backend_, graph_,
+            Trainer::rows_needed(data_.train.rows, config_.train.batch, nn::floats_a_row(graph_))),
         task_(make_task(config_, network_.parameters().list())),
         folder_(prepare_folder()),
         trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}
@@ -246,14 +263,7 @@ class Fit {
     const StepStatus status = train(0, zero, StopRule{});
     DenseResult dense;
     dense.steps = status.steps;
-    const Evaluation train_part = trainer_.evaluate_train();
-    dense.train_loss = train_part.loss;
-    dense.train_accuracy = train_part.accuracy;
-    dense.test_loss = kNone;
-    if (const auto test = trainer_.evaluate_test()) {
-      dense.test_loss = test->loss;
-      dense.test_accuracy = test->accuracy;
-    }
+    set_scores(dense, trainer_.evaluate_train(), trainer_.evaluate_test());
     if (!cancelled_) dense_ = dense;
   }
 
@@ -277,12 +287,7 @@ class Fit {
         gradient_of_ = rounds_.size();
       }
       if (!train) train = trainer_.evaluate_train();
-      round.train_loss = train->loss;
-      round.train_accuracy = train->accuracy;
-      if (const auto test = trainer_.evaluate_test()) {
-        round.test_loss = test->loss;
-        round.test_accuracy = test->accuracy;
-      }
+      set_scores(round, *train, trainer_.evaluate_test());
       // Finite weights can still give a loss that is not: the network is of no use, so the probe
       // failed.
       round.diverged = !std::isfinite(round.train_loss);
@@ -359,18 +364,9 @@ class Fit {
         have_best ? search.probes()[*search.best()].lambda
                   : std::vector<float>(static_cast<std::size_t>(task_.search_groups), 0.0f));
     if (have_best) {  // evaluated when its round ended
-      const RoundResult& best = rounds_[best_round_];
-      result.train_loss = best.train_loss;
-      result.train_accuracy = best.train_accuracy;
-      result.test_loss = best.test_loss;
-      result.test_accuracy = best.test_accuracy;
+      copy_scores(result, rounds_[best_round_]);
     } else {
-      const Evaluation train = trainer_.evaluate_train();
-      const std::optional<Evaluation> test = trainer_.evaluate_test();
-      result.train_loss = train.loss;
-      result.train_accuracy = train.accuracy;
-      result.test_loss = test ? test->loss : kNone;
-      if (test) result.test_accuracy = test->accuracy;
+      set_scores(result, trainer_.evaluate_train(), trainer_.evaluate_test());
     }
     if (!have_best || gradient_of_ != best_round_) trainer_.full_gradient();
     certify(result, lambda);
@@ -439,7 +435,7 @@ class Fit {
   Clock::time_point start_ = Clock::now();
   DataSplit data_;
   FitConfig config_;  // with train.steps, whatever was given
-  nn::NetworkSpec spec_;
+  nn::Graph graph_;
   ChosenBackend chosen_;
   Backend& backend_;
   nn::Network network_;

@@ -13,6 +13,7 @@
 #include "cuthresh/model_file.hpp"
 #include "nn/activation_names.hpp"
 #include "nn/presets.hpp"
+#include "train/batches.hpp"
 
 namespace cuthresh::train {
 namespace {
@@ -227,7 +228,7 @@ FitConfig in_steps(const FitConfig& config, std::int64_t train_rows) {
   if (config.train.epochs == 0) return config;
   FitConfig resolved = config;
   TrainConfig& train = resolved.train;
-  const std::int64_t an_epoch = train.batch == 0 ? 1 : (train_rows + train.batch - 1) / train.batch;
+  const std::int64_t an_epoch = steps_an_epoch(train_rows, train.batch);
   // No more steps than train.steps may say.
   constexpr std::int64_t kMost = 1'000'000'000'000;
   if (an_epoch > 0 && train.epochs > kMost / an_epoch) {

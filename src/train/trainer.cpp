@@ -43,48 +43,54 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
   learning_rate_ = settings.learning_rate;
 }
 
-LossArgs Trainer::loss_args(const float* prediction, const Batch& batch,
-                            std::int64_t mean_over) const {
+void Trainer::apply_loss(const float* prediction, const Batch& batch, std::int64_t mean_over,
+                         bool accumulate, Wanted wanted) {
+  const bool mse = settings_.loss == LossKind::kMse;
+  const auto means = static_cast<double>(mse ? mean_over * outputs_ : mean_over);
   LossArgs args;
   args.rows = batch.rows;
   args.columns = outputs_;
   args.prediction = prediction;
   args.target = batch.targets;
   args.label = batch.labels;
-  args.gradient_scale = settings_.loss == LossKind::kMse
-                            ? static_cast<float>(2.0 / static_cast<double>(mean_over * outputs_))
-                            : static_cast<float>(1.0 / static_cast<double>(mean_over));
-  return args;
-}
-
-void Trainer::apply_loss(const LossArgs& args) {
-  if (settings_.loss == LossKind::kMse) {
+  args.gradient_scale = static_cast<float>((mse ? 2.0 : 1.0) / means);
+  if (wanted.gradient) args.gradient = network_.output_gradient();
+  if (wanted.loss) args.sum = sum_.data();
+  args.accumulate = accumulate;
+  if (mse) {
     backend_.mse(args);
   } else {
     backend_.softmax_cross_entropy(args);
   }
 }
 
-double Trainer::mean_loss(double sum, std::int64_t rows) const {
-  return sum / static_cast<double>(settings_.loss == LossKind::kMse ? rows * outputs_ : rows);
+template <class BatchAt>
+void Trainer::pass_over(std::int64_t rows, const BatchAt& batch_at,
+                        const nn::ForwardOptions& options, Wanted wanted) {
+  for (std::int64_t first = 0; first < rows; first += network_.max_rows()) {
+    const Batch batch = batch_at(first, std::min(network_.max_rows(), rows - first));
+    const bool further = first > 0;
+    const float* prediction = network_.forward(batch.inputs, batch.rows, options);
+    apply_loss(prediction, batch, rows, further, wanted);
+    if (wanted.gradient) network_.backward(batch.inputs, batch.rows, further);
+  }
+}
+
+void Trainer::pass_over(DeviceData::Part part, Pass pass, Wanted wanted) {
+  const auto batch_at = [&](std::int64_t first, std::int64_t rows) {
+    return data_.slice(part, first, rows);
+  };
+  pass_over(data_.rows(part), batch_at, {.pass = pass}, wanted);
 }
 
 void Trainer::step(std::int64_t index, bool sampled) {
   const nn::ForwardOptions options{Pass::kTrain, settings_.seed, static_cast<std::uint32_t>(index),
                                    plan_.get()};
-  const std::int64_t all = data_.batch_rows(index);
-  for (std::int64_t first = 0; first < all; first += network_.max_rows()) {
-    const Batch batch = data_.batch(index, first, std::min(network_.max_rows(), all - first));
-    LossArgs args = loss_args(network_.forward(batch.inputs, batch.rows, options), batch, all);
-    args.gradient = network_.output_gradient();
-    if (sampled) {
-      args.sum = sum_.data();
-      args.accumulate = first > 0;
-    }
-    apply_loss(args);
-    network_.backward(batch.inputs, batch.rows, first > 0);
-  }
-  sampled_rows_ = all;
+  const auto batch_at = [&](std::int64_t first, std::int64_t rows) {
+    return data_.batch(index, first, rows);
+  };
+  sampled_rows_ = data_.batch_rows(index);
+  pass_over(sampled_rows_, batch_at, options, {.loss = sampled, .gradient = true});
   backend_.prox_step(*plan_);
 }
 
@@ -143,24 +149,17 @@ Evaluation Trainer::read_evaluation(std::int64_t rows) {
   LossSum sum;
   backend_.download(&sum, sum_.data(), sizeof sum);
   Evaluation evaluation;
-  evaluation.loss = mean_loss(sum.loss, rows);
-  if (settings_.loss == LossKind::kCrossEntropy) {
+  const bool mse = settings_.loss == LossKind::kMse;
+  evaluation.loss = sum.loss / static_cast<double>(mse ? rows * outputs_ : rows);
+  if (!mse) {
     evaluation.accuracy = static_cast<double>(sum.correct) / static_cast<double>(rows);
   }
   return evaluation;
 }
 
 Evaluation Trainer::evaluate(DeviceData::Part part) {
-  const std::int64_t all = data_.rows(part);
-  for (std::int64_t first = 0; first < all; first += network_.max_rows()) {
-    const Batch batch = data_.slice(part, first, std::min(network_.max_rows(), all - first));
-    const float* prediction = network_.forward(batch.inputs, batch.rows, {.pass = Pass::kEvaluate});
-    LossArgs args = loss_args(prediction, batch, all);
-    args.sum = sum_.data();
-    args.accumulate = first > 0;
-    apply_loss(args);
-  }
-  return read_evaluation(all);
+  pass_over(part, Pass::kEvaluate, {.loss = true});
+  return read_evaluation(data_.rows(part));
 }
 
 std::optional<Evaluation> Trainer::evaluate_test() {
@@ -169,19 +168,9 @@ std::optional<Evaluation> Trainer::evaluate_test() {
 }
 
 std::optional<Evaluation> Trainer::full_gradient() {
-  const std::int64_t all = data_.rows(DeviceData::Part::kTrain);
-  for (std::int64_t first = 0; first < all; first += network_.max_rows()) {
-    const Batch batch =
-        data_.slice(DeviceData::Part::kTrain, first, std::min(network_.max_rows(), all - first));
-    LossArgs args = loss_args(network_.forward(batch.inputs, batch.rows), batch, all);
-    args.gradient = network_.output_gradient();
-    args.sum = sum_.data();
-    args.accumulate = first > 0;
-    apply_loss(args);
-    network_.backward(batch.inputs, batch.rows, first > 0);
-  }
+  pass_over(DeviceData::Part::kTrain, Pass::kGradient, {.loss = true, .gradient = true});
   if (network_.depends_on_pass()) return std::nullopt;
-  return read_evaluation(all);
+  return read_evaluation(data_.rows(DeviceData::Part::kTrain));
 }
 
 float Trainer::largest_gradient(std::span<const std::size_t> parameters) {

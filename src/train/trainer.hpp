@@ -93,9 +93,20 @@ class Trainer {
   std::vector<std::uint64_t> nonzeros() { return backend_.read_nonzeros(*plan_); }
 
  private:
-  LossArgs loss_args(const float* prediction, const Batch& batch, std::int64_t mean_over) const;
-  void apply_loss(const LossArgs& args);
-  double mean_loss(double sum, std::int64_t rows) const;
+  /// What a pass over rows leaves behind.
+  struct Wanted {
+    bool loss = false;      // its sum, in sum_
+    bool gradient = false;  // of the mean loss over all of them, in the parameters' gradients
+  };
+  /// Forward, loss and, if wanted, backward over `rows` rows, as many at once as the network takes;
+  /// `batch_at(first, rows)` gives them.
+  template <class BatchAt>
+  void pass_over(std::int64_t rows, const BatchAt& batch_at, const nn::ForwardOptions& options,
+                 Wanted wanted);
+  /// The same over a part of the data, as it is.
+  void pass_over(DeviceData::Part part, Pass pass, Wanted wanted);
+  void apply_loss(const float* prediction, const Batch& batch, std::int64_t mean_over,
+                  bool accumulate, Wanted wanted);
   Evaluation evaluate(DeviceData::Part part);
   Evaluation read_evaluation(std::int64_t rows);
   void step(std::int64_t index, bool sampled);
