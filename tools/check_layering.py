@@ -53,7 +53,7 @@ RULES = {
 EXEMPT = {("src/core/registry.cpp", "cpu"), ("src/core/registry.cpp", "cuda")}
 
 STANDARD_ONLY = {"kernels", "include"}
-ONEDNN_FILES = ("src/cpu/gemm_onednn.cpp", "src/cpu/conv_onednn.cpp")
+ONEDNN_FILES = ("src/cpu/gemm_onednn.cpp", "src/cpu/conv_onednn.cpp", "src/cpu/conv_stage.hpp")
 ONEDNN = re.compile(r"(oneapi/)?dnnl")
 CUDA = re.compile(r"(cuda|cublas|cudnn|cufft|curand|cusparse|cusolver|nvrtc|nccl|nvtx|nvToolsExt|thrust/|cub/|"
                   r"device_launch_parameters|cooperative_groups|driver_types|vector_types|mma\.h)")

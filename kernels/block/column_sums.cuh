@@ -27,7 +27,7 @@ struct alignas(kPackBytes) ColumnSumsShared {
 
 template <int kUnit>
 CTH_HD MatrixTiles column_sums_division(std::int64_t rows, std::int64_t columns) {
-  return {rows, columns / kUnit, kNormBlockRows};
+  return {rows, columns / kUnit, kSumBlockRows};
 }
 
 /// Adds group sums of partial sums up; the result is thread `item`'s for item < items. All threads
@@ -79,7 +79,7 @@ CTH_DEVICE void column_sums(ColumnSumsShared& shared, Element element, Finish fi
   constexpr std::int32_t kCapacity = kColumnValues / kSums;
   static_assert(kThreads >= kTileUnits * kUnit * kSums);
   const MatrixTiles tiles = column_sums_division<kUnit>(rows, columns);
-  const std::int64_t blocks = (rows + kNormBlockRows - 1) / kNormBlockRows;
+  const std::int64_t blocks = (rows + kSumBlockRows - 1) / kSumBlockRows;
   for (std::int64_t tile = block_index(); tile < tiles.count(); tile += block_count()) {
     const TileShare share = TileShare::of<kThreads>(tiles, tile);
     const std::int32_t width = share.width * kUnit;
@@ -90,7 +90,7 @@ CTH_DEVICE void column_sums(ColumnSumsShared& shared, Element element, Finish fi
     const std::int32_t which = item / width;
     const std::int64_t column = share.first_unit * kUnit + (item - which * width);
     const std::int32_t fitting = kCapacity / width;
-    const std::int64_t chunk_rows = fitting < kNormBlockRows ? fitting : kNormBlockRows;
+    const std::int64_t chunk_rows = fitting < kSumBlockRows ? fitting : kSumBlockRows;
     const std::int64_t step = share.step;
     const auto channels = element.template channels<kUnit>(share.unit * kUnit);
     float sum = 0.0f;
@@ -130,7 +130,7 @@ CTH_DEVICE void column_sums(ColumnSumsShared& shared, Element element, Finish fi
       sync_block();
     }
     float* partial = partials + which * blocks * columns + column;
-    if (own < items) partial[share.first_row / kNormBlockRows * columns] = sum;
+    if (own < items) partial[share.first_row / kSumBlockRows * columns] = sum;
     fence();
     sync_block();
     if (own == 0) {
@@ -156,7 +156,7 @@ CTH_HD std::int64_t column_sums_tiles(std::int64_t rows, std::int64_t columns) {
 }
 /// Scratch for each sum: floats whose value does not matter; and the tickets of a launch.
 CTH_HD std::int64_t column_sums_partials(std::int64_t rows, std::int64_t columns) {
-  return (rows + kNormBlockRows - 1) / kNormBlockRows * columns;
+  return (rows + kSumBlockRows - 1) / kSumBlockRows * columns;
 }
 CTH_HD std::int64_t column_sums_tickets(std::int64_t columns) {
   return (columns + kTileUnits - 1) / kTileUnits;

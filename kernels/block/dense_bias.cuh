@@ -13,13 +13,11 @@
 
 #include "kernels/block/matrix_tile.cuh"
 #include "kernels/math/activation.hpp"
+#include "kernels/math/sum_order.hpp"
 #include "kernels/pack.hpp"
 #include "kernels/platform.hpp"
 
 namespace cuthresh {
-
-/// Rows whose bias gradient is one partial sum, as in src/cpu/dense.cpp.
-inline constexpr std::int64_t kBiasBlockRows = 128;
 
 namespace device {
 
@@ -48,7 +46,7 @@ CTH_HD MatrixTiles bias_activation_division(std::int64_t rows, std::int64_t colu
 template <int kUnit>
 CTH_HD MatrixTiles activation_backward_division(std::int64_t rows, std::int64_t columns) {
   // Without rows there still are sums to set.
-  return {rows > 0 ? rows : 1, columns / kUnit, kBiasBlockRows};
+  return {rows > 0 ? rows : 1, columns / kUnit, kSumBlockRows};
 }
 
 template <int kUnit, std::uint32_t kThreads, class A>
@@ -98,9 +96,9 @@ CTH_DEVICE void activation_backward(BackwardShared& shared, A act, const float* 
   // A second load in flight hides memory behind memory; the costly derivatives hide it themselves.
   constexpr int kAhead = A::kNeedsInput ? 1 : 2;
   constexpr std::int64_t kChunkRows = 4096 / (kTileUnits * kUnit);
-  static_assert(kBiasBlockRows % kChunkRows == 0 && kThreads >= kTileUnits * kUnit);
+  static_assert(kSumBlockRows % kChunkRows == 0 && kThreads >= kTileUnits * kUnit);
   const MatrixTiles tiles = activation_backward_division<kUnit>(rows, columns);
-  const std::int64_t blocks = (rows + kBiasBlockRows - 1) / kBiasBlockRows;
+  const std::int64_t blocks = (rows + kSumBlockRows - 1) / kSumBlockRows;
   for (std::int64_t tile = block_index(); tile < tiles.count(); tile += block_count()) {
     const TileShare share = TileShare::of<kThreads>(tiles, tile);
     const std::int64_t end = share.end < rows ? share.end : rows;
@@ -153,7 +151,7 @@ CTH_DEVICE void activation_backward(BackwardShared& shared, A act, const float* 
       continue;
     }
     // Whoever finishes the last block of rows of these columns adds the partial sums up.
-    if (own < width) partials[share.first_row / kBiasBlockRows * columns + column] = sum;
+    if (own < width) partials[share.first_row / kSumBlockRows * columns + column] = sum;
     fence();
     sync_block();
     if (own == 0) {
@@ -186,7 +184,7 @@ CTH_HD std::int64_t activation_backward_tiles(std::int64_t rows, std::int64_t co
 /// Scratch of activation_backward_kernel: floats whose value does not matter, and 32-bit tickets,
 /// zero before the first launch; every launch leaves them zero.
 CTH_HD std::int64_t activation_backward_partials(std::int64_t rows, std::int64_t columns) {
-  return (rows + kBiasBlockRows - 1) / kBiasBlockRows * columns;
+  return (rows + kSumBlockRows - 1) / kSumBlockRows * columns;
 }
 CTH_HD std::int64_t activation_backward_tickets(std::int64_t columns) {
   return (columns + kTileUnits - 1) / kTileUnits;

@@ -1,18 +1,18 @@
 #pragma once
 
 // Batch normalisation of one channel, element by element. Sums over rows are the rooms' matter:
-// rows one by one in blocks of kNormBlockRows, blocks one by one in groups of kNormGroupBlocks,
+// rows one by one in blocks of kSumBlockRows, blocks one by one in groups of kNormGroupBlocks,
 // then the groups, in float32: a fixed order that a GPU can take in parallel, and no partial sum
 // has more than 128 terms before the last level. Every operation rounds once; NaN and ∞ go where
 // arithmetic takes them.
 
 #include <cstdint>
 
+#include "kernels/math/sum_order.hpp"
 #include "kernels/platform.hpp"
 
 namespace cuthresh {
 
-inline constexpr std::int64_t kNormBlockRows = 128;
 inline constexpr std::int64_t kNormGroupBlocks = 32;
 
 CTH_HD float normalised(float x, float mean, float inverse_std) {

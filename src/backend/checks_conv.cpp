@@ -40,6 +40,17 @@ void check_conv_shape(const std::string& where, const ConvShape& s) {
 
 }  // namespace
 
+std::string conv_text(const ConvShape& s) {
+  const Window& w = s.window;
+  const auto pair = [](std::int64_t a, std::int64_t b) {
+    return std::to_string(a) + " x " + std::to_string(b);
+  };
+  return std::to_string(s.rows) + " images of " + pair(s.in.height, s.in.width) + " with " +
+         std::to_string(s.in.channels) + " channels to " + std::to_string(s.out_channels) +
+         " channels, window " + pair(w.height, w.width) + ", stride " +
+         pair(w.stride_height, w.stride_width) + ", padding " + pair(w.pad_height, w.pad_width);
+}
+
 void check_conv(const ConvForward& args) {
   const std::string where = "conv_forward";
   check_conv_shape(where, args.shape);

@@ -7,6 +7,7 @@
 #include "backend/backend.hpp"
 #include "cpu/loops.hpp"
 #include "cpu/parallel.hpp"
+#include "kernels/math/sum_order.hpp"
 
 namespace cuthresh::cpu {
 
@@ -30,9 +31,5 @@ std::unique_ptr<Conv> make_onednn_conv(const Loops& loops);
 inline DenseShape epilogue_shape(const ConvShape& s) {
   return {s.rows, s.in.channels, s.out_channels, s.activation, s.leaky_slope};
 }
-
-/// Rows whose bias gradient is summed one after the other; sums of blocks are added after
-/// (dense.cpp, kernels/block/dense_bias.cuh).
-inline constexpr std::int64_t kConvBiasRows = 128;
 
 }  // namespace cuthresh::cpu

@@ -1,257 +1,22 @@
-// oneDNN's convolution primitives (v2 API in Debian 12, v3 elsewhere). Each runs on the thread that
-// calls it; the batch is divided here, into pieces that depend on the shape and the rows alone, so
-// that results do not depend on the number of threads.
-
-#include <omp.h>
+// Convolutions by oneDNN. A primitive runs on the thread that calls it; the batch is divided here,
+// into pieces that depend on the shape and the rows alone, so that results do not depend on the
+// number of threads.
 
 #include <algorithm>
-#include <array>
-#include <cstdlib>
 #include <map>
 #include <memory>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "backend/checks_conv.hpp"
 #include "cpu/conv.hpp"
+#include "cpu/conv_stage.hpp"
+#include "cpu/onednn_threads.hpp"
 #include "cuthresh/error.hpp"
 
 namespace cuthresh::cpu {
 namespace {
-
-using dnnl::memory;
-
-/// oneDNN asks OpenMP how many threads to take: one, while this lives.
-struct ConvOneThread {
-  int before = omp_get_max_threads();
-  ConvOneThread() { omp_set_num_threads(1); }
-  ~ConvOneThread() { omp_set_num_threads(before); }
-  ConvOneThread(const ConvOneThread&) = delete;
-  ConvOneThread& operator=(const ConvOneThread&) = delete;
-};
-
-/// Memory that only grows, on cache lines.
-class ConvBuffer {
- public:
-  void* at_least(std::size_t bytes) {
-    if (bytes <= bytes_) return data_.get();
-    const std::size_t rounded = (bytes + 63) / 64 * 64;
-    data_.reset(std::aligned_alloc(64, rounded));
-    bytes_ = data_ == nullptr ? 0 : rounded;
-    if (data_ == nullptr) {
-      throw InternalError({"convolution", "could not allocate", std::to_string(bytes) + " bytes",
-                           "use a smaller network or batch, or a machine with more memory"});
-    }
-    return data_.get();
-  }
-  float* floats(std::int64_t count) {
-    return static_cast<float*>(at_least(static_cast<std::size_t>(count) * sizeof(float)));
-  }
-
- private:
-  struct Free {
-    void operator()(void* pointer) const { std::free(pointer); }
-  };
-  std::unique_ptr<void, Free> data_;
-  std::size_t bytes_ = 0;
-};
-
-enum class ConvKind : std::uint8_t { kForward, kData, kWeights };
-
-std::string shape_text(const ConvShape& s) {
-  return std::to_string(s.rows) + " x " + std::to_string(s.in.height) + " x " +
-         std::to_string(s.in.width) + " x " + std::to_string(s.in.channels) + " to " +
-         std::to_string(s.out_channels) + " channels, window " + std::to_string(s.window.height) +
-         " x " + std::to_string(s.window.width);
-}
-
-/// A dnnl_status_t that should have been success.
-void check_dnnl(dnnl_status_t status, const ConvShape& s) {
-  if (status == dnnl_success) return;
-  throw InternalError({"oneDNN convolution", "failed for " + shape_text(s),
-                       "status " + std::to_string(static_cast<int>(status)),
-                       "try run.engine = \"tiled\""});
-}
-
-/// One primitive for so many samples of a shape, with what each thread needs to run it.
-class ConvStage {
- public:
-  ConvStage(ConvKind kind, const ConvShape& s, const dnnl::engine& engine, int parts)
-      : kind_(kind), shape_(s) {
-    try {
-      create(engine);
-    } catch (const dnnl::error& error) {
-      if (error.status != dnnl_unimplemented && error.status != dnnl_invalid_arguments) throw;
-      return;
-    }
-    const memory::desc plain = plain_weights();
-    weights_ = memory(weights_desc_, engine, DNNL_MEMORY_NONE);
-    plain_ = memory(plain, engine, DNNL_MEMORY_NONE);
-    const auto scratch_desc = scratch_desc_;
-    for (int i = 0; i < parts; ++i) {
-      slots_.push_back({memory(source_desc_, engine, DNNL_MEMORY_NONE),
-                        memory(result_desc_, engine, DNNL_MEMORY_NONE),
-                        memory(weights_desc_, engine, DNNL_MEMORY_NONE),
-                        memory(scratch_desc, engine, DNNL_MEMORY_NONE), dnnl::stream(engine)});
-    }
-    reorder_ =
-        kind == ConvKind::kWeights
-            ? dnnl::reorder(dnnl::reorder::primitive_desc(engine, weights_desc_, engine, plain))
-            : dnnl::reorder(dnnl::reorder::primitive_desc(engine, plain, engine, weights_desc_));
-  }
-
-  /// False where oneDNN has only its plain C++ loops, which are slower than ours.
-  bool usable() const { return usable_; }
-  std::size_t scratch_bytes() const { return scratch_desc_.get_size(); }
-  /// Of the weights in this primitive's own format, padding included.
-  std::size_t weights_bytes() const { return weights_desc_.get_size(); }
-  bool same_format(const ConvStage& other) const { return weights_desc_ == other.weights_desc_; }
-
-  /// Weights [out, in, height, width] into the primitive's format.
-  void take_weights(const float* w) {
-    float* own = static_cast<float*>(own_weights_.at_least(weights_bytes()));
-    set(plain_, w);
-    set(weights_, own);
-    reorder(plain_, weights_);
-    for (Slot& slot : slots_) set(slot.weights, own);
-  }
-  /// The reverse, for a gradient.
-  void give_weights(const float* blocked, float* w) {
-    set(weights_, blocked);
-    set(plain_, w);
-    reorder(weights_, plain_);
-  }
-
-  /// kForward: x, y; kData: dz, dx. On the calling thread, whose slot is `part`.
-  void run(int part, const float* from, float* to, void* scratch) {
-    Slot& slot = slots_[static_cast<std::size_t>(part)];
-    set(slot.source, from);
-    set(slot.result, to);
-    set(slot.scratch, scratch);
-    const bool forward = kind_ == ConvKind::kForward;
-    const std::array<dnnl_exec_arg_t, 4> args = {
-        {{forward ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, slot.source.get()},
-         {DNNL_ARG_WEIGHTS, slot.weights.get()},
-         {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, slot.result.get()},
-         {DNNL_ARG_SCRATCHPAD, slot.scratch.get()}}};
-    execute(slot, args);
-  }
-  /// kWeights: x, dz, and dw in the primitive's format.
-  void run_weights(int part, const float* x, const float* dz, float* dw, void* scratch) {
-    Slot& slot = slots_[static_cast<std::size_t>(part)];
-    set(slot.source, x);
-    set(slot.result, dz);
-    set(slot.weights, dw);
-    set(slot.scratch, scratch);
-    const std::array<dnnl_exec_arg_t, 4> args = {{{DNNL_ARG_SRC, slot.source.get()},
-                                                  {DNNL_ARG_DIFF_DST, slot.result.get()},
-                                                  {DNNL_ARG_DIFF_WEIGHTS, slot.weights.get()},
-                                                  {DNNL_ARG_SCRATCHPAD, slot.scratch.get()}}};
-    execute(slot, args);
-  }
-
- private:
-  struct Slot {
-    memory source, result, weights, scratch;
-    dnnl::stream stream;
-  };
-
-  static void set(memory& m, const void* data) { m.set_data_handle(const_cast<void*>(data)); }
-
-  void execute(const Slot& slot, const std::array<dnnl_exec_arg_t, 4>& args) const {
-    check_dnnl(dnnl_primitive_execute(primitive_.get(), slot.stream.get(),
-                                      static_cast<int>(args.size()), args.data()),
-               shape_);
-  }
-  void reorder(memory& from, memory& to) {
-    const std::array<dnnl_exec_arg_t, 2> args = {
-        {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, to.get()}}};
-    check_dnnl(dnnl_primitive_execute(reorder_.get(), slots_[0].stream.get(),
-                                      static_cast<int>(args.size()), args.data()),
-               shape_);
-  }
-
-  memory::desc plain_weights() const {
-    return {{shape_.out_channels, shape_.in.channels, shape_.window.height, shape_.window.width},
-            memory::data_type::f32,
-            memory::format_tag::oihw};
-  }
-
-  template <class Primitive, class Description>
-  void keep(const Description& description) {
-    const std::string_view name = description.impl_info_str();
-    usable_ = name.substr(0, 3) != "ref";
-    primitive_ = Primitive(description);
-    scratch_desc_ = description.scratchpad_desc();
-  }
-
-  void create(const dnnl::engine& engine) {
-    constexpr auto kFloat = memory::data_type::f32;
-    constexpr auto kDirect = dnnl::algorithm::convolution_direct;
-    const ConvShape& s = shape_;
-    const ImageShape out = s.out();
-    const memory::desc x({s.rows, s.in.channels, s.in.height, s.in.width}, kFloat,
-                         memory::format_tag::nhwc);
-    const memory::desc y({s.rows, out.channels, out.height, out.width}, kFloat,
-                         memory::format_tag::nhwc);
-    const memory::desc w({s.out_channels, s.in.channels, s.window.height, s.window.width}, kFloat,
-                         memory::format_tag::any);
-    const memory::dims strides{s.window.stride_height, s.window.stride_width};
-    const memory::dims pads{s.window.pad_height, s.window.pad_width};
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    using Forward = dnnl::convolution_forward;
-    using Data = dnnl::convolution_backward_data;
-    using Weights = dnnl::convolution_backward_weights;
-#if DNNL_VERSION_MAJOR >= 3
-    const Forward::primitive_desc forward(engine, dnnl::prop_kind::forward_training, kDirect, x, w,
-                                          y, strides, pads, pads, attributes);
-#else
-    const Forward::primitive_desc forward(
-        Forward::desc(dnnl::prop_kind::forward_training, kDirect, x, w, y, strides, pads, pads),
-        attributes, engine);
-#endif
-    source_desc_ = x;
-    result_desc_ = y;
-    if (kind_ == ConvKind::kForward) {
-      weights_desc_ = forward.weights_desc();
-      keep<Forward>(forward);
-    } else if (kind_ == ConvKind::kData) {
-#if DNNL_VERSION_MAJOR >= 3
-      const Data::primitive_desc data(engine, kDirect, x, w, y, strides, pads, pads, forward,
-                                      attributes);
-#else
-      const Data::primitive_desc data(Data::desc(kDirect, x, w, y, strides, pads, pads), attributes,
-                                      engine, forward);
-#endif
-      source_desc_ = y;
-      result_desc_ = x;
-      weights_desc_ = data.weights_desc();
-      keep<Data>(data);
-    } else {
-#if DNNL_VERSION_MAJOR >= 3
-      const Weights::primitive_desc weights(engine, kDirect, x, w, y, strides, pads, pads, forward,
-                                            attributes);
-#else
-      const Weights::primitive_desc weights(Weights::desc(kDirect, x, w, y, strides, pads, pads),
-                                            attributes, engine, forward);
-#endif
-      weights_desc_ = weights.diff_weights_desc();
-      keep<Weights>(weights);
-    }
-  }
-
-  ConvKind kind_;
-  ConvShape shape_;
-  bool usable_ = false;
-  memory::desc source_desc_, result_desc_, weights_desc_, scratch_desc_;
-  dnnl::primitive primitive_;
-  dnnl::reorder reorder_;
-  memory weights_, plain_;
-  ConvBuffer own_weights_;
-  std::vector<Slot> slots_;
-};
 
 /// How a batch is cut: `count` pieces of `samples` samples, the last one shorter.
 struct ConvCut {
@@ -303,7 +68,7 @@ class OneDnnConv final : public Conv {
     const Pair stages = stages_for(ConvKind::kForward, s, cut, threads);
     if (!stages.usable()) return plain_->forward(args, threads);
     {
-      const ConvOneThread guard;
+      const OneThread guard;
       stages.whole->take_weights(args.w);
       if (stages.last != stages.whole) stages.last->take_weights(args.w);
     }
@@ -333,7 +98,7 @@ class OneDnnConv final : public Conv {
     const Pair weights = stages_for(ConvKind::kWeights, s, cut, threads);
     if ((wants_dx && !data.usable()) || !weights.usable()) return plain_->backward(args, threads);
     if (wants_dx) {
-      const ConvOneThread guard;
+      const OneThread guard;
       data.whole->take_weights(args.w);
       if (data.last != data.whole) data.last->take_weights(args.w);
     }
@@ -376,26 +141,14 @@ class OneDnnConv final : public Conv {
       return i == cut.count - 1 ? *last : *whole;
     }
   };
-  using Key = std::array<std::int64_t, 12>;
+  using Key = std::pair<ConvKind, ConvShape>;
 
   ConvStage& stage_for(ConvKind kind, ConvShape s, std::int64_t samples, const Threads& threads) {
-    const Window& w = s.window;
-    const Key key = {static_cast<std::int64_t>(kind),
-                     samples,
-                     s.in.height,
-                     s.in.width,
-                     s.in.channels,
-                     s.out_channels,
-                     w.height,
-                     w.width,
-                     w.stride_height,
-                     w.stride_width,
-                     w.pad_height,
-                     w.pad_width};
+    s.rows = samples;
+    const Key key = {kind, s.linear()};
     const auto found = stages_.find(key);
     if (found != stages_.end()) return *found->second;
-    const ConvOneThread guard;  // a primitive is made for the threads there are
-    s.rows = samples;
+    const OneThread guard;  // a primitive is made for the threads there are
     auto stage = std::make_unique<ConvStage>(kind, s, engine_, threads.count());
     if (stage->usable()) {
       scratch_.resize(static_cast<std::size_t>(threads.count()));
@@ -411,7 +164,7 @@ class OneDnnConv final : public Conv {
       return {&whole, &last};
     } catch (const dnnl::error& error) {
       throw InternalError({"oneDNN convolution",
-                           "could not be set up for " + shape_text(s) + ": " + error.what(),
+                           "could not be set up for " + conv_text(s) + ": " + error.what(),
                            "status " + std::to_string(static_cast<int>(error.status)),
                            "try run.engine = \"tiled\""});
     }
@@ -424,7 +177,7 @@ class OneDnnConv final : public Conv {
   void pieces(const ConvCut& cut, const Threads& threads, F f) {
     const int parts = static_cast<int>(std::min<std::int64_t>(threads.count(), cut.count));
     threads.run(parts, [&](int part, int all) {
-      const ConvOneThread guard;
+      const OneThread guard;
       const std::int64_t end = cut.count * (part + 1) / all;
       for (std::int64_t i = cut.count * part / all; i < end; ++i) f(part, i);
     });
@@ -439,11 +192,11 @@ class OneDnnConv final : public Conv {
     const std::int64_t columns = s.out_channels;
     const std::int64_t begin = first * s.out().positions();
     const std::int64_t rows = samples * s.out().positions();
-    for (std::int64_t row = 0; row < rows; row += kConvBiasRows) {
+    for (std::int64_t row = 0; row < rows; row += kSumBlockRows) {
       float* to = row == 0 ? sums : sums + columns;
       loops_.activation_backward(epilogue_shape(s), kept + (begin + row) * columns,
                                  args.dy + (begin + row) * columns, to, nullptr,
-                                 std::min(kConvBiasRows, rows - row), columns, columns);
+                                 std::min(kSumBlockRows, rows - row), columns, columns);
       if (row != 0) loops_.add(to, columns, sums);
     }
   }
@@ -462,7 +215,7 @@ class OneDnnConv final : public Conv {
         }
       }
     });
-    const ConvOneThread guard;
+    const OneThread guard;
     if (!args.accumulate && odd == nullptr) {
       weights.whole->give_weights(sums, args.dw);
       return;

@@ -82,17 +82,17 @@ class PlainConv final : public Conv {
     if (s.activation == Activation::kIdentity && args.db == nullptr) return;
     const std::int64_t columns = s.out_channels;
     const std::int64_t rows = s.rows * s.out().positions();
-    const std::int64_t blocks = rounded_up(rows, kConvBiasRows);
+    const std::int64_t blocks = rounded_up(rows, kSumBlockRows);
     partials_.resize(static_cast<std::size_t>(blocks * columns));
     const float* kept = needs_preactivation(s.activation) ? args.z : args.y;
-    threads.ranges(blocks, conv_grain(kConvBiasRows * columns * 8), 1,
+    threads.ranges(blocks, conv_grain(kSumBlockRows * columns * 8), 1,
                    [&](std::int64_t begin, std::int64_t end) {
                      for (std::int64_t i = begin; i < end; ++i) {
-                       const std::int64_t first = i * kConvBiasRows;
+                       const std::int64_t first = i * kSumBlockRows;
                        loops_.activation_backward(
                            epilogue_shape(s), kept + first * columns, args.dy + first * columns,
                            partials_.data() + i * columns, nullptr,
-                           std::min(kConvBiasRows, rows - first), columns, columns);
+                           std::min(kSumBlockRows, rows - first), columns, columns);
                      }
                    });
     if (args.db == nullptr) return;

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "cpu/backend_impl.hpp"
+#include "kernels/math/sum_order.hpp"
 
 namespace cuthresh::cpu {
 namespace {
@@ -18,9 +19,6 @@ std::int64_t grain(std::int64_t work_per_unit) {
 // most the sign of a zero. Below three quarters the packing pays; a scan of W costs rows/1000 of
 // the product, so with fewer than 32 rows of data there is none.
 constexpr std::int64_t kRowsWorthAScan = 32;
-
-// Rows that are summed one after the other; sums of blocks are added after.
-constexpr std::int64_t kBlockRows = 128;
 
 bool worth_packing(std::size_t live, std::int64_t all) {
   return 4 * static_cast<std::int64_t>(live) <= 3 * all;
@@ -124,16 +122,16 @@ void CpuBackend::dense_backward(const DenseBackward& args) {
   const DenseShape& s = args.shape;
   // 1. ∂L/∂z and ∂L/∂b, in blocks of rows that do not depend on the thread count, so neither does
   //    the order of the bias sums.
-  const std::int64_t blocks = (s.rows + kBlockRows - 1) / kBlockRows;
+  const std::int64_t blocks = (s.rows + kSumBlockRows - 1) / kSumBlockRows;
   bias_partials_.resize(static_cast<std::size_t>(blocks * s.out));
   const float* kept = needs_preactivation(s.activation) ? args.z : args.y;
   const bool scan = s.rows >= kRowsWorthAScan;
   block_marks_.assign(static_cast<std::size_t>(scan ? blocks * s.out : 0), 0U);
-  threads_.ranges(blocks, grain(std::min(s.rows, kBlockRows) * s.out * 8), 1,
+  threads_.ranges(blocks, grain(std::min(s.rows, kSumBlockRows) * s.out * 8), 1,
                   [&](std::int64_t begin, std::int64_t end) {
                     for (std::int64_t i = begin; i < end; ++i) {
-                      const std::int64_t row = i * kBlockRows;
-                      const std::int64_t rows = std::min(kBlockRows, s.rows - row);
+                      const std::int64_t row = i * kSumBlockRows;
+                      const std::int64_t rows = std::min(kSumBlockRows, s.rows - row);
                       float* dz = args.dy + row * s.out;
                       loops_.activation_backward(
                           s, kept + row * s.out, dz, bias_partials_.data() + i * s.out,
@@ -218,7 +216,8 @@ void CpuBackend::dense_backward(const DenseBackward& args) {
 void CpuBackend::backward_weights(std::int64_t rows, std::int64_t in, std::int64_t out,
                                   const float* x, const float* dz, bool accumulate, float* dw) {
   if (out == 0) return;
-  const std::int64_t half = rows < 2 * kBlockRows ? rows : (rows / kBlockRows + 1) / 2 * kBlockRows;
+  const std::int64_t half =
+      rows < 2 * kSumBlockRows ? rows : (rows / kSumBlockRows + 1) / 2 * kSumBlockRows;
   const std::int64_t halves = half < rows ? 2 : 1;
   if (halves == 2) dw_second_.resize(static_cast<std::size_t>(out * in));
   // Each half in so many ranges of outputs that every thread has one.

@@ -1,26 +1,16 @@
 // oneDNN's matrix product (v2 API in Debian 12, v3 elsewhere; dnnl_sgemm is the same in both).
 
-#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
 #include <memory>
 #include <string>
 
 #include "cpu/gemm.hpp"
+#include "cpu/onednn_threads.hpp"
 #include "cuthresh/error.hpp"
 
 namespace cuthresh::cpu {
 namespace {
-
-/// oneDNN asks OpenMP how many threads to take: one, while this lives, in or out of a parallel
-/// region.
-struct OneThread {
-  int before = omp_get_max_threads();
-  OneThread() { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(before); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-};
 
 /// dnnl_sgemm on the calling thread. It keeps its generated kernels for the life of the process and
 /// has no primitive to create, unlike a matmul primitive (about 1 µs even from oneDNN's cache). It

@@ -7,11 +7,11 @@ namespace cuthresh::cpu {
 namespace {
 
 std::int64_t norm_grain(std::int64_t channels) {
-  return (1 << 14) / (std::min(channels, std::int64_t{1} << 14) * kNormBlockRows) + 1;
+  return (1 << 14) / (std::min(channels, std::int64_t{1} << 14) * kSumBlockRows) + 1;
 }
 
 std::int64_t norm_blocks(std::int64_t rows) {
-  return (rows + kNormBlockRows - 1) / kNormBlockRows;
+  return (rows + kSumBlockRows - 1) / kSumBlockRows;
 }
 
 /// f(first row, rows, number) for every block of rows that is one partial sum: they do not depend
@@ -21,8 +21,8 @@ void for_norm_blocks(const Threads& threads, const BatchNormShape& shape, F f) {
   threads.ranges(norm_blocks(shape.rows), norm_grain(shape.channels), 1,
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t i = begin; i < end; ++i) {
-                     const std::int64_t row = i * kNormBlockRows;
-                     f(row, std::min(kNormBlockRows, shape.rows - row), i);
+                     const std::int64_t row = i * kSumBlockRows;
+                     f(row, std::min(kSumBlockRows, shape.rows - row), i);
                    }
                  });
 }

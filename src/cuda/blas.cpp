@@ -5,7 +5,7 @@
 #include "cuthresh/error.hpp"
 
 #if !defined(CTH_INTERPRETED)
-#include <dlfcn.h>
+#include "cuda/shared_library.hpp"
 #endif
 
 namespace cuthresh::cuda {
@@ -22,40 +22,18 @@ BlasLibrary load() {
 
 #else
 
-constexpr int kMajor = CUBLAS_VER_MAJOR;
-
-template <class F>
-void find(void* library, const char* name, F& function, std::string& missing) {
-  function = reinterpret_cast<F>(::dlsym(library, name));
-  if (function == nullptr && missing.empty()) {
-    missing = std::string("libcublas has no ") + name;
-  }
-}
-
 BlasLibrary load() {
   BlasLibrary blas;
-  const std::string soname = "libcublas.so." + std::to_string(kMajor);
-  // By name first (run path, LD_LIBRARY_PATH, the system's cache), then where toolkits install.
-  void* library = nullptr;
-  std::string reason;
-  for (const std::string& path : {soname, "/usr/local/cuda/lib64/" + soname}) {
-    library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library != nullptr) break;
-    const char* error = ::dlerror();
-    if (reason.empty() && error != nullptr) reason = error;
-  }
-  if (library == nullptr) {
-    blas.missing = soname + " cannot be loaded (" + reason + ")";
-    return blas;
-  }
-  find(library, "cublasCreate_v2", blas.create, blas.missing);
-  find(library, "cublasDestroy_v2", blas.destroy, blas.missing);
-  find(library, "cublasSetStream_v2", blas.set_stream, blas.missing);
-  find(library, "cublasSetWorkspace_v2", blas.set_workspace, blas.missing);
-  find(library, "cublasSetMathMode", blas.set_math_mode, blas.missing);
-  find(library, "cublasSgemm_v2", blas.sgemm, blas.missing);
-  find(library, "cublasGetVersion_v2", blas.get_version, blas.missing);
-  find(library, "cublasGetStatusString", blas.status_string, blas.missing);
+  const std::string soname = "libcublas.so." + std::to_string(CUBLAS_VER_MAJOR);
+  const SharedLibrary library = SharedLibrary::open({soname.c_str()}, blas.missing);
+  library.find("cublasCreate_v2", blas.create, blas.missing);
+  library.find("cublasDestroy_v2", blas.destroy, blas.missing);
+  library.find("cublasSetStream_v2", blas.set_stream, blas.missing);
+  library.find("cublasSetWorkspace_v2", blas.set_workspace, blas.missing);
+  library.find("cublasSetMathMode", blas.set_math_mode, blas.missing);
+  library.find("cublasSgemm_v2", blas.sgemm, blas.missing);
+  library.find("cublasGetVersion_v2", blas.get_version, blas.missing);
+  library.find("cublasGetStatusString", blas.status_string, blas.missing);
   return blas;
 }
 

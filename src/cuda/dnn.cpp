@@ -4,10 +4,11 @@
 #include <span>
 #include <utility>
 
+#include "backend/checks_conv.hpp"
 #include "cuthresh/error.hpp"
 
 #if !defined(CTH_INTERPRETED)
-#include <dlfcn.h>
+#include "cuda/shared_library.hpp"
 #endif
 
 namespace cuthresh::cuda {
@@ -20,45 +21,23 @@ constexpr std::size_t kMostWorkspace = std::size_t{512} << 20;
 
 // tests/simt brings its own cuDNN, linked.
 #define CTH_DNN_FUNCTION(member, name) dnn.member = &name
-constexpr void* dnn_handle(DnnLibrary&) {
-  return nullptr;
+constexpr int open_dnn(DnnLibrary&) {
+  return 0;
 }
 
 #else
 
-#define CTH_DNN_FUNCTION(member, name) find_in_dnn(library, #name, dnn.member, dnn.missing)
+#define CTH_DNN_FUNCTION(member, name) library.find(#name, dnn.member, dnn.missing)
 
-template <class F>
-void find_in_dnn(void* library, const char* name, F& function, std::string& missing) {
-  if (!missing.empty()) return;
-  function = reinterpret_cast<F>(::dlsym(library, name));
-  if (function == nullptr) missing = std::string("libcudnn has no ") + name;
-}
-
-/// By name first (run path, LD_LIBRARY_PATH, the system's cache), then where toolkits install; the
-/// newer version first.
-void* dnn_handle(DnnLibrary& dnn) {
-  std::string tried;
-  for (const char* soname : {"libcudnn.so.9", "libcudnn.so.8"}) {
-    for (const char* folder : {"", "/usr/local/cuda/lib64/"}) {
-      void* library = ::dlopen((std::string(folder) + soname).c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (library != nullptr) return library;
-      const char* error = ::dlerror();
-      if (*folder == '\0') {
-        tried +=
-            (tried.empty() ? "" : "; ") + std::string(error != nullptr ? error : "no reason given");
-      }
-    }
-  }
-  dnn.missing = "neither libcudnn.so.9 nor libcudnn.so.8 can be loaded (" + tried + ")";
-  return nullptr;
+SharedLibrary open_dnn(DnnLibrary& dnn) {
+  return SharedLibrary::open({"libcudnn.so.9", "libcudnn.so.8"}, dnn.missing);
 }
 
 #endif
 
 DnnLibrary load_dnn() {
   DnnLibrary dnn;
-  [[maybe_unused]] void* library = dnn_handle(dnn);
+  [[maybe_unused]] const auto library = open_dnn(dnn);
   CTH_DNN_FUNCTION(get_version, cudnnGetVersion);
   CTH_DNN_FUNCTION(error_string, cudnnGetErrorString);
   CTH_DNN_FUNCTION(create, cudnnCreate);
@@ -87,17 +66,6 @@ DnnLibrary load_dnn() {
 }
 
 #undef CTH_DNN_FUNCTION
-
-std::string conv_text(const ConvShape& s) {
-  const Window& w = s.window;
-  const auto pair = [](std::int64_t a, std::int64_t b) {
-    return std::to_string(a) + " x " + std::to_string(b);
-  };
-  return std::to_string(s.rows) + " images of " + pair(s.in.height, s.in.width) + " with " +
-         std::to_string(s.in.channels) + " channels to " + std::to_string(s.out_channels) +
-         " channels, window " + pair(w.height, w.width) + ", stride " +
-         pair(w.stride_height, w.stride_width) + ", padding " + pair(w.pad_height, w.pad_width);
-}
 
 /// cuDNN counts in int.
 int narrow_dnn(std::int64_t extent, const char* name, const ConvShape& s) {
@@ -153,19 +121,7 @@ Dnn::~Dnn() {
 }
 
 const DnnConvolution& Dnn::prepare(DnnPass pass, const ConvShape& s) {
-  const Window& w = s.window;
-  const Key key = {static_cast<std::int64_t>(pass),
-                   s.rows,
-                   s.in.height,
-                   s.in.width,
-                   s.in.channels,
-                   s.out_channels,
-                   w.height,
-                   w.width,
-                   w.stride_height,
-                   w.stride_width,
-                   w.pad_height,
-                   w.pad_width};
+  const Key key = {pass, s.linear()};
   const auto found = prepared_.find(key);
   if (found != prepared_.end()) return *found->second;
   health_.require_usable("cudnnGetConvolutionForwardAlgorithm_v7");

@@ -87,7 +87,7 @@ class Dnn {
            void* workspace);
 
  private:
-  using Key = std::array<std::int64_t, 12>;
+  using Key = std::pair<DnnPass, ConvShape>;
   void describe(DnnConvolution& convolution, const ConvShape& shape);
   void choose(DnnConvolution& convolution, const ConvShape& shape);
   void check(cudnnStatus_t status, const char* call) const;
