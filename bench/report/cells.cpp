@@ -64,10 +64,9 @@ std::vector<std::pair<std::string, std::string>> machine_facts(const Report& rep
           {"date", m.date},
           {"processor", fmt::format("{}, {} cores, {} memory", m.processor, m.cores,
                                     bytes_text(static_cast<double>(m.memory_bytes)))},
-          {"room", m.room},
-          {"taken", m.why},
-          {"threads", fmt::format("{}, last-level cache {}", m.threads,
-                                  bytes_text(static_cast<double>(m.cache_bytes)))},
+          {"room", fmt::format("{}, {} threads, last-level cache {}", m.room, m.threads,
+                               bytes_text(static_cast<double>(m.cache_bytes)))},
+          {"because", m.why},
           {"compiler", m.compiler},
           {"build", m.build},
           {"libraries", joined(m.libraries)}};
@@ -136,27 +135,27 @@ Grid comparison_grid(const Comparison& comparison) {
   Grid grid({{"case", Align::kLeft},
              {"cache", Align::kLeft},
              {"before"},
-             {"now"},
              {"ratio"},
              {"minima"},
              {"noise"},
              {"", Align::kLeft}});
   for (const Compared& row : comparison.rows) {
-    grid.row({row.name, cache_name(row.cold), time_text(row.before_us), time_text(row.now_us),
-              ratio_text(row.ratio), ratio_text(row.min_ratio), percent_text(row.floor),
+    grid.row({row.name, cache_name(row.cold), time_text(row.before_us), ratio_text(row.ratio),
+              ratio_text(row.min_ratio), percent_text(row.floor),
               std::string(name_of(row.verdict))});
   }
   for (const OneSided& row : comparison.only_before) {
-    grid.row({row.name, cache_name(row.cold), "", "", "", "", "", "only before"});
+    grid.row({row.name, cache_name(row.cold), "", "", "", "", "only before"});
   }
   for (const OneSided& row : comparison.only_now) {
-    grid.row({row.name, cache_name(row.cold), "", "", "", "", "", "only now"});
+    grid.row({row.name, cache_name(row.cold), "", "", "", "", "only now"});
   }
   return grid;
 }
 
 std::string comparison_title(const Comparison& comparison) {
-  return printable("Compared with " + comparison.before + ": now / before, above 1 is slower.");
+  return printable("Compared with " + comparison.before +
+                   ": medians and minima, now / before; above 1 is slower.");
 }
 
 std::string comparison_verdict(const Comparison& comparison) {
@@ -170,7 +169,7 @@ std::string comparison_verdict(const Comparison& comparison) {
   if (const auto unknown = count(Verdict::kNoiseUnknown); unknown > 0) {
     text += fmt::format(", {} of unknown noise", unknown);
   }
-  return text + fmt::format("; {} slower than {:.4g} times.",
+  return text + fmt::format("; {} slower by more than a factor of {:.4g}.",
                             comparison.any_slower_than(comparison.slower_factor) ? "some" : "none",
                             comparison.slower_factor);
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <map>
 #include <set>
 #include <tuple>
@@ -19,6 +20,9 @@ namespace {
 // and heap. The next start draws these anew, which moves a median by a percent or two while noise()
 // sees nothing of it.
 constexpr double kLeastFloor = 0.02;
+// A row's own noise() is a single draw, which the next draw exceeds half of the time. Three
+// standard deviations are 3 / 0.6745 medians of its distribution, taken over all rows of a report.
+constexpr double kNoiseSpread = 4.45;
 // Ceilings differ by this much between two quiet runs on one machine without a reason.
 constexpr double kCeilingFloor = 0.05;
 
@@ -38,23 +42,28 @@ bool medians_overlap(const Row& before, const Row& now) {
   return now_low <= before_high && before_low <= now_high;
 }
 
-// NaN, which std::max may lose, when a side's noise is unknown.
-double noise_floor(const Row& before, const Row& now) {
-  const double old_noise = noise(before);
-  const double new_noise = noise(now);
-  if (std::isnan(old_noise) || std::isnan(new_noise)) return std::nan("");
-  return std::max({kLeastFloor, old_noise, new_noise});
+// The typical noise() of a report; NaN when every row was measured once only.
+double typical_noise(const Report& report) {
+  std::vector<double> noises;
+  for (const Row& row : report.rows) {
+    if (const double one = noise(row); !std::isnan(one)) noises.push_back(one);
+  }
+  if (noises.empty()) return std::nan("");
+  const auto middle = noises.begin() + static_cast<std::ptrdiff_t>(noises.size() / 2);
+  std::nth_element(noises.begin(), middle, noises.end());
+  return *middle;
 }
 
 Verdict judge(const Row& before, const Row& now, double ratio, double floor) {
   if (std::isnan(floor)) return Verdict::kNoiseUnknown;
-  if (std::abs(ratio - 1.0) <= floor || medians_overlap(before, now)) {
+  if (std::max(ratio, 1.0 / ratio) <= 1.0 + floor || medians_overlap(before, now)) {
     return Verdict::kNoDifference;
   }
   return ratio > 1.0 ? Verdict::kSlower : Verdict::kFaster;
 }
 
-Compared compare_rows(const Row& before, const Row& now) {
+/// `least` is the least floor of these two reports.
+Compared compare_rows(const Row& before, const Row& now, double least) {
   Compared out;
   out.name = now.name;
   out.cold = now.cold;
@@ -62,7 +71,9 @@ Compared compare_rows(const Row& before, const Row& now) {
   out.now_us = now.timing.median_us;
   out.ratio = out.now_us / out.before_us;
   out.min_ratio = now.timing.min_us / before.timing.min_us;
-  out.floor = noise_floor(before, now);
+  const double noises[] = {noise(before), noise(now)};
+  const bool known = !std::isnan(noises[0]) && !std::isnan(noises[1]);
+  out.floor = known ? std::max({least, noises[0], noises[1]}) : std::nan("");
   out.verdict = judge(before, now, out.ratio, out.floor);
   return out;
 }
@@ -181,13 +192,16 @@ Comparison compare(const Report& before, const Report& now, double slower_factor
   out.before = run_text(before);
   out.slower_factor = slower_factor;
   out.warnings = warnings_of(before, now);
+  // std::fmax leaves NaN out: without any noise known no row gets a verdict either.
+  const double least =
+      std::fmax(kLeastFloor, kNoiseSpread * std::fmax(typical_noise(before), typical_noise(now)));
   const std::map<RowKey, const Row*> old_rows = rows_by_key(before);
   for (const Row& row : now.rows) {
     const auto old = old_rows.find({row.name, row.cold});
     if (old == old_rows.end()) {
       out.only_now.push_back({row.name, row.cold});
     } else {
-      out.rows.push_back(compare_rows(*old->second, row));
+      out.rows.push_back(compare_rows(*old->second, row, least));
     }
   }
   const std::map<RowKey, const Row*> new_rows = rows_by_key(now);

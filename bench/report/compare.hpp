@@ -30,7 +30,7 @@ struct Compared {
   double now_us = 0.0;
   double ratio = 0.0;      ///< now / before of the medians: above 1 is slower
   double min_ratio = 0.0;  ///< of the minima, which other processes disturb least
-  double floor = 0.0;      ///< |ratio − 1| up to here is noise
+  double floor = 0.0;      ///< noise: a ratio up to 1 + floor, or down to its inverse
   Verdict verdict = Verdict::kNoiseUnknown;
 };
 
@@ -52,6 +52,9 @@ struct Comparison {
   bool any_slower_than(double factor) const;
 };
 
+/// Matches rows by name and cache state. A row's floor is the largest of 2 %, its noise in either
+/// report and three standard deviations of all noise in either report; it also has no difference
+/// when the two medians of one report are not both above, or both below, those of the other.
 /// Throws InputError when slower_factor is not a finite number of at least 1.
 Comparison compare(const Report& before, const Report& now, double slower_factor);
 

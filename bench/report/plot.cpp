@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -22,28 +23,21 @@ constexpr double kCharWidth = 6.7;  // of 11 px in the widest of the fonts below
 constexpr double kLineHeight = 14.0;
 constexpr double kBarHeight = 9.0;
 constexpr std::size_t kNameColumns = 46;
-constexpr std::size_t kValueColumns = 20;  // "99900 GFLOP/s  100 %"
+constexpr std::size_t kValueColumns = 20;
 constexpr auto kTitleColumns = static_cast<std::size_t>((kWidth - 2 * kMargin) / kCharWidth);
 
 // One grey and two colours with a contrast of 3 and more on white and on GitHub's dark grey, since
 // an SVG in a README cannot know what it lies on. Text has 4.3.
 constexpr std::string_view kCss =
-    "text{font:11px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#777c82;"
-    "white-space:pre}\n"
+    "text{font:11px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#777c82}\n"
     ".head{font-weight:bold}\n"
     ".warm{fill:#d9730d}\n.cold{fill:#3b82c4}\n"
     ".warmline{stroke:#d9730d;stroke-width:3}\n.coldline{stroke:#3b82c4;stroke-width:3}\n"
     ".grid{stroke:#777c82;stroke-opacity:0.35}\n.mark{stroke:#777c82;stroke-width:2.5}\n";
 
-/// A case with what was measured of it, cold and warm.
-struct Entry {
-  std::vector<std::string> name;  ///< lines
-  std::vector<const Row*> rows;
-};
-
 struct PlotGroup {
   std::string name;
-  std::vector<Entry> entries;
+  std::vector<const Row*> rows;
 };
 
 /// Where values lie between the names on the left and the figures on the right.
@@ -86,7 +80,8 @@ Scale Scale::linear(double most) {
   Scale scale;
   const double steps = std::ceil(most / step - 1e-9);
   scale.high_ = steps * step;
-  for (double i = 0.0; i <= steps; ++i) scale.ticks_.push_back({i * step, three_digits(i * step)});
+  for (double i = 0.0; i <= steps; ++i)
+    scale.ticks_.push_back({i * step, fmt::format("{:g}", i * step)});
   return scale;
 }
 
@@ -120,32 +115,17 @@ std::vector<std::string> name_lines(std::string_view name) {
   return lines;
 }
 
-/// The groups of those rows that `wanted` takes; what it leaves of a group may be nothing.
+/// The groups of those rows that `wanted` takes.
 template <class Wanted>
 std::vector<PlotGroup> plot_groups(const Report& report, const Wanted& wanted) {
   std::vector<PlotGroup> out;
   for (const auto& [name, rows] : groups_of(report)) {
     PlotGroup group{name, {}};
-    for (const Row* row : rows) {
-      if (!(row->timing.median_us > 0.0) || !wanted(*row)) continue;
-      auto found = std::find_if(group.entries.begin(), group.entries.end(),
-                                [&](const Entry& e) { return e.rows.front()->name == row->name; });
-      if (found == group.entries.end()) {
-        found = group.entries.insert(found, {name_lines(short_name(*row)), {}});
-      }
-      found->rows.push_back(row);
-    }
-    if (!group.entries.empty()) out.push_back(std::move(group));
+    std::copy_if(rows.begin(), rows.end(), std::back_inserter(group.rows),
+                 [&](const Row* row) { return row->timing.median_us > 0.0 && wanted(*row); });
+    if (!group.rows.empty()) out.push_back(std::move(group));
   }
   return out;
-}
-
-std::string value_text(const Row& row) {
-  const Rate rate = rate_of(row);
-  if (rate.unit.empty()) return time_text(row.timing.median_us);
-  const std::optional<double> share = share_of_ceiling(row);
-  return fmt::format("{} {}{}", three_digits(rate.value), rate.unit,
-                     share ? fmt::format("  {:>3.0f} %", 100.0 * *share) : "");
 }
 
 void draw_rate(Svg& svg, const Scale& scale, const Row& row, double y) {
@@ -164,6 +144,18 @@ void draw_time(Svg& svg, const Scale& scale, const Row& row, double y) {
   svg.dot(scale.x(row.timing.median_us), middle, kBarHeight / 2.0, style);
 }
 
+void draw_figures(Svg& svg, const Row& row, double y) {
+  const Rate rate = rate_of(row);
+  const std::optional<double> share = share_of_ceiling(row);
+  const std::string figure = rate.unit.empty() ? time_text(row.timing.median_us)
+                                               : three_digits(rate.value) + ' ' + rate.unit;
+  constexpr double kRight = kWidth - kMargin;
+  svg.text(share ? kRight - 6.0 * kCharWidth : kRight, y, Svg::Anchor::kEnd, "", figure);
+  if (share) {
+    svg.text(kRight, y, Svg::Anchor::kEnd, "", fmt::format("{:.0f} %", 100.0 * *share));
+  }
+}
+
 /// Groups of bars or dots over a scale; returns the y below them.
 template <class Draw>
 double draw_panel(Svg& svg, double y, const std::string& title, const Scale& scale,
@@ -176,26 +168,21 @@ double draw_panel(Svg& svg, double y, const std::string& title, const Scale& sca
     y += kLineHeight;
     rows.text(kMargin, y, Svg::Anchor::kStart, "head", group.name);
     y += 5.0;
-    for (const Entry& entry : group.entries) {
-      double name_y = y;
-      for (const std::string& line : entry.name) {
-        rows.text(kMargin, name_y + kBarHeight, Svg::Anchor::kStart, "", line);
-        name_y += kLineHeight;
-      }
-      for (const Row* row : entry.rows) {
-        draw(rows, scale, *row, y);
-        rows.text(kWidth - kMargin, y + kBarHeight, Svg::Anchor::kEnd, "", value_text(*row));
+    for (const Row* row : group.rows) {
+      draw(rows, scale, *row, y);
+      draw_figures(rows, *row, y + kBarHeight);
+      for (const std::string& line : name_lines(short_name(*row))) {
+        rows.text(kMargin, y + kBarHeight, Svg::Anchor::kStart, "", line);
         y += kLineHeight;
       }
-      y = std::max(y, name_y) + 3.0;
+      y += 2.0;
     }
   }
   y += 4.0;
   for (const Scale::Tick& tick : scale.ticks()) {
     const double x = scale.x(tick.value);
     svg.line(x, top, x, y, "grid");
-    svg.text(x + kCharWidth * static_cast<double>(columns(tick.label)) / 2.0, y + kLineHeight - 2.0,
-             Svg::Anchor::kEnd, "", tick.label);
+    svg.text(x, y + kLineHeight - 2.0, Svg::Anchor::kMiddle, "", tick.label);
   }
   svg.add(rows);
   return y + 2.5 * kLineHeight;
@@ -204,9 +191,8 @@ double draw_panel(Svg& svg, double y, const std::string& title, const Scale& sca
 double draw_title(Svg& svg, const Report& report) {
   const Machine& m = report.machine;
   std::string text = "cuthresh " + report.version;
-  for (const std::string& part :
-       {m.commit, m.processor, m.room, fmt::format("{} threads", m.threads), m.date,
-        report.smoke ? std::string(kSmokeNote) : std::string()}) {
+  const std::string smoke(report.smoke ? kSmokeNote : "");
+  for (const std::string& part : {m.commit, m.processor, m.room, m.date, smoke}) {
     if (!part.empty()) text += ", " + part;
   }
   double y = kMargin;
@@ -230,20 +216,18 @@ double draw_title(Svg& svg, const Report& report) {
   return y + 2.0 * kLineHeight;
 }
 
-double draw_rates(Svg& svg, double y, const Report& report, const std::string& unit,
-                  const std::string& title) {
-  const std::vector<PlotGroup> groups =
-      plot_groups(report, [&](const Row& row) { return rate_of(row).unit == unit; });
+template <class Wanted>
+double draw_rates(Svg& svg, double y, const Report& report, const std::string& title,
+                  const Wanted& wanted) {
+  const std::vector<PlotGroup> groups = plot_groups(report, wanted);
+  if (groups.empty()) return y;
   double most = 0.0;
   for (const PlotGroup& group : groups) {
-    for (const Entry& entry : group.entries) {
-      for (const Row* row : entry.rows) {
-        most = std::max(most, rate_of(*row).value);
-        if (share_of_ceiling(*row)) most = std::max(most, *row->ceiling_gb_per_s);
-      }
+    for (const Row* row : group.rows) {
+      most = std::max(most, rate_of(*row).value);
+      if (share_of_ceiling(*row)) most = std::max(most, *row->ceiling_gb_per_s);
     }
   }
-  if (groups.empty()) return y;
   return draw_panel(svg, y, title, Scale::linear(most), groups, draw_rate);
 }
 
@@ -251,15 +235,13 @@ double draw_times(Svg& svg, double y, const Report& report) {
   const std::vector<PlotGroup> groups =
       plot_groups(report, [](const Row& row) { return rate_of(row).unit.empty(); });
   if (groups.empty()) return y;
-  double least = groups.front().entries.front().rows.front()->timing.median_us;
+  double least = groups.front().rows.front()->timing.median_us;
   double most = least;
   for (const PlotGroup& group : groups) {
-    for (const Entry& entry : group.entries) {
-      for (const Row* row : entry.rows) {
-        // A minimum of 0, from a clock too coarse, has no logarithm.
-        if (row->timing.min_us > 0.0) least = std::min(least, row->timing.min_us);
-        most = std::max({most, row->timing.median_us, row->timing.p90_us});
-      }
+    for (const Row* row : group.rows) {
+      // A minimum of 0, from a clock too coarse, has no logarithm.
+      if (row->timing.min_us > 0.0) least = std::min(least, row->timing.min_us);
+      most = std::max({most, row->timing.median_us, row->timing.p90_us});
     }
   }
   return draw_panel(svg, y, "Time a call: median, line from minimum to p90 (logarithmic)",
@@ -271,8 +253,14 @@ double draw_times(Svg& svg, double y, const Report& report) {
 std::string plot_svg(const Report& report) {
   Svg svg;
   double y = draw_title(svg, report);
-  y = draw_rates(svg, y, report, "GB/s", "Memory: GB/s, and per cent of the ceiling");
-  y = draw_rates(svg, y, report, "GFLOP/s", "Arithmetic: GFLOP/s");
+  // Caches are several times faster than memory: on one scale the memory's bars would be stubs.
+  for (const bool cold : {true, false}) {
+    y = draw_rates(svg, y, report,
+                   fmt::format("GB/s and per cent of the ceiling, {}", cache_name(cold)),
+                   [&](const Row& row) { return row.cold == cold && rate_of(row).unit == "GB/s"; });
+  }
+  y = draw_rates(svg, y, report, "GFLOP/s",
+                 [](const Row& row) { return rate_of(row).unit == "GFLOP/s"; });
   y = draw_times(svg, y, report);
   return svg.file(kWidth, y, "cuthresh-bench", kCss);
 }

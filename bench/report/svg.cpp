@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
+
 namespace cuthresh::bench {
 
 std::string xml_text(std::string_view text) {
@@ -23,8 +25,10 @@ std::string xml_text(std::string_view text) {
 }
 
 void Svg::text(double x, double y, Anchor anchor, std::string_view style, std::string_view text) {
-  body_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"{}\"{}>{}</text>\n", x, y, style,
-                       anchor == Anchor::kEnd ? " text-anchor=\"end\"" : "", xml_text(text));
+  constexpr std::string_view kAnchors[] = {"start", "middle", "end"};
+  body_ +=
+      fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" class=\"{}\">{}</text>\n", x,
+                  y, kAnchors[static_cast<std::size_t>(anchor)], style, xml_text(text));
 }
 
 void Svg::rect(double x, double y, double width, double height, std::string_view style) {

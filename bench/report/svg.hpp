@@ -12,7 +12,7 @@ std::string xml_text(std::string_view text);
 /// Drawing with coordinates in pixels, from the left upper corner.
 class Svg {
  public:
-  enum class Anchor { kStart, kEnd };
+  enum class Anchor { kStart, kMiddle, kEnd };
   void text(double x, double y, Anchor anchor, std::string_view style, std::string_view text);
   void rect(double x, double y, double width, double height, std::string_view style);
   void line(double x1, double y1, double x2, double y2, std::string_view style);
