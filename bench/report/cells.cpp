@@ -27,9 +27,8 @@ std::string joined(const std::map<std::string, std::string>& libraries) {
 }
 
 std::string speed_text(const Ceiling& ceiling, const Timing& timing) {
-  if (!(timing.median_us > 0.0)) return "-";
-  if (ceiling.traffic == Traffic::kNone) return time_text(timing.median_us);
-  return three_digits(gb_per_s(ceiling, timing)) + " GB/s";
+  const double speed = gb_per_s(ceiling, timing);
+  return speed > 0.0 ? three_digits(speed) + " GB/s" : "-";
 }
 
 // Of the speed: a machine that got slower has a negative one.
@@ -64,7 +63,7 @@ std::vector<std::pair<std::string, std::string>> machine_facts(const Report& rep
           {"date", m.date},
           {"processor", fmt::format("{}, {} cores, {} memory", m.processor, m.cores,
                                     bytes_text(static_cast<double>(m.memory_bytes)))},
-          {"room", fmt::format("{}, {} threads, last-level cache {}", m.room, m.threads,
+          {"room", fmt::format("{}, last-level cache {}", m.room,
                                bytes_text(static_cast<double>(m.cache_bytes)))},
           {"because", m.why},
           {"compiler", m.compiler},
@@ -97,11 +96,10 @@ Grid ceilings_grid(const Report& report) {
              {"drift"},
              {"how", Align::kLeft}});
   for (const Ceiling& ceiling : report.ceilings) {
-    const bool timed_only = ceiling.traffic == Traffic::kNone;
-    grid.row({timed_only ? ceiling.how : name_of(ceiling.traffic), cache_name(ceiling.cold),
-              ceiling.footprint > 0 ? bytes_text(static_cast<double>(ceiling.footprint)) : "",
+    grid.row({name_of(ceiling.traffic), cache_name(ceiling.cold),
+              bytes_text(static_cast<double>(ceiling.footprint)),
               speed_text(ceiling, ceiling.first), speed_text(ceiling, ceiling.last),
-              drift_text(ceiling), timed_only ? "" : ceiling.how});
+              drift_text(ceiling), ceiling.how});
   }
   return grid;
 }
@@ -169,9 +167,13 @@ std::string comparison_verdict(const Comparison& comparison) {
   if (const auto unknown = count(Verdict::kNoiseUnknown); unknown > 0) {
     text += fmt::format(", {} of unknown noise", unknown);
   }
-  return text + fmt::format("; {} slower by more than a factor of {:.4g}.",
-                            comparison.any_slower_than(comparison.slower_factor) ? "some" : "none",
-                            comparison.slower_factor);
+  if (comparison.slower_factor > 1.0) {
+    text +=
+        fmt::format("; {} by more than a factor of {:.4g}",
+                    comparison.any_slower_than(comparison.slower_factor) ? "some slower" : "none",
+                    comparison.slower_factor);
+  }
+  return text + '.';
 }
 
 }  // namespace cuthresh::bench
