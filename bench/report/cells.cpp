@@ -65,7 +65,8 @@ std::vector<std::pair<std::string, std::string>> machine_facts(const Report& rep
                                     bytes_text(static_cast<double>(m.memory_bytes)))},
           {"room", fmt::format("{}, last-level cache {}", m.room,
                                bytes_text(static_cast<double>(m.cache_bytes)))},
-          {"because", m.why},
+          // A room that was asked for is its own reason.
+          {"because", m.why == m.room ? "" : m.why},
           {"compiler", m.compiler},
           {"build", m.build},
           {"libraries", joined(m.libraries)}};

@@ -67,7 +67,7 @@ class Scale {
   std::vector<Tick> ticks_;
 };
 
-// Three to six steps of 1, 2 or 5 times a power of ten.
+// Three to eight steps of 1, 2 or 5 times a power of ten.
 Scale Scale::linear(double most) {
   double step = std::pow(10.0, std::floor(std::log10(most)));
   if (most / step < 1.5) {

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "bench/report/cells.hpp"
 #include "bench/report/text.hpp"
@@ -26,16 +26,16 @@ std::string facts_text(const Report& report) {
   return out;
 }
 
+std::string grid_text(const Grid& grid) {
+  return grid.text(Grid::widths({&grid, 1}, kLine));
+}
+
 // The same columns for every group, so that figures stand below one another.
 std::string groups_text(const Report& report) {
   std::vector<Grid> grids;
   for (const auto& [group, rows] : groups_of(report)) grids.push_back(group_grid(group, rows));
-  std::vector<std::size_t> widths;
-  for (const Grid& grid : grids) {
-    const std::vector<std::size_t> own = grid.widths(kLine);
-    widths.resize(own.size());
-    for (std::size_t i = 0; i < own.size(); ++i) widths[i] = std::max(widths[i], own[i]);
-  }
+  if (grids.empty()) return "";
+  const std::vector<std::size_t> widths = Grid::widths(grids, kLine);
   std::string out;
   for (const Grid& grid : grids) out += '\n' + grid.text(widths);
   return out;
@@ -56,7 +56,7 @@ std::string comparison_text(const Comparison& compared) {
     out += wrapped("  warning: " + printable(warning), 4, kLine) + '\n';
   }
   const Grid grid = comparison_grid(compared);
-  if (!grid.empty()) out += grid.text(grid.widths(kLine));
+  if (!grid.empty()) out += grid_text(grid);
   return out + wrapped(comparison_verdict(compared), 2, kLine) + '\n';
 }
 
@@ -77,8 +77,7 @@ std::string to_table(const Report& report, const Comparison* compared) {
   std::string out = facts_text(report);
   if (report.smoke) out += '\n' + std::string(kSmokeNote) + '\n';
   if (!report.ceilings.empty()) {
-    const Grid ceilings = ceilings_grid(report);
-    out += '\n' + ceilings.text(ceilings.widths(kLine));
+    out += '\n' + grid_text(ceilings_grid(report));
   }
   out += groups_text(report);
   if (!report.rows.empty()) out += '\n' + wrapped(kChecked, 0, kLine) + '\n';

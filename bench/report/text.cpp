@@ -129,20 +129,23 @@ void Grid::row(std::vector<std::string> cells, std::string note) {
   rows_.push_back({std::move(cells), printable(note)});
 }
 
-std::vector<std::size_t> Grid::widths(std::size_t line) const {
+std::vector<std::size_t> Grid::widths(std::span<const Grid> grids, std::size_t line) {
   std::vector<std::size_t> out;
-  for (std::size_t i = 0; i < columns_.size(); ++i) {
-    std::size_t width = columns(columns_[i].head);
-    if (i > 0) {
-      for (const GridRow& row : rows_) width = std::max(width, columns(row.cells[i]));
+  for (const Grid& grid : grids) {
+    out.resize(grid.columns_.size());
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i] = std::max(out[i], columns(grid.columns_[i].head));
+      if (i == 0) continue;
+      for (const GridRow& row : grid.rows_) out[i] = std::max(out[i], columns(row.cells[i]));
     }
-    out.push_back(width);
   }
-  const std::size_t others = kIndent.size() + kGap.size() * (out.size() - 1) +
-                             std::accumulate(out.begin() + 1, out.end(), std::size_t{0});
-  for (const GridRow& row : rows_) {
-    const std::size_t width = columns(row.cells[0]);
-    if (width + others <= line) out[0] = std::max(out[0], width);
+  const std::size_t others =
+      std::accumulate(out.begin() + 1, out.end(), kIndent.size()) + kGap.size() * (out.size() - 1);
+  for (const Grid& grid : grids) {
+    for (const GridRow& row : grid.rows_) {
+      const std::size_t width = columns(row.cells[0]);
+      if (width + others <= line) out[0] = std::max(out[0], width);
+    }
   }
   return out;
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -55,9 +56,10 @@ class Grid {
   void row(std::vector<std::string> cells, std::string note = "");
   bool empty() const { return rows_.empty(); }
 
-  /// What each column takes, its head included. First cells that would make lines longer than
-  /// `line` columns are not counted: text() gives them a line of their own.
-  std::vector<std::size_t> widths(std::size_t line) const;
+  /// What each column takes in any of the grids, which have the same number of columns, heads
+  /// included. First cells that would make lines longer than `line` columns are not counted: text()
+  /// gives them a line of their own.
+  static std::vector<std::size_t> widths(std::span<const Grid> grids, std::size_t line);
   /// Lines that end in '\n', indented by two; the heads stand above.
   std::string text(const std::vector<std::size_t>& widths) const;
   /// A table in GitHub's Markdown; notes are in the first cell.

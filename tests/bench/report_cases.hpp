@@ -78,10 +78,10 @@ inline bench::Report random_report(Random& random) {
                       static_cast<int>(random.integer(-20, 20)));
   };
   const auto text = [&] {
-    static const char* const kParts[] = {"a", "/", "\"",  "\\", "\n",  "λ",
-                                         "µ", ",", "<&>", "|",  "\x01"};
+    static const char* const kParts[] = {"a", "/", "\"",  "\\", "\n", "λ",
+                                         "µ", ",", "<&>", "\r", "|",  "\x01"};
     std::string out;
-    for (std::int64_t i = random.integer(0, 8); i > 0; --i) out += kParts[random.integer(0, 10)];
+    for (std::int64_t i = random.integer(0, 8); i > 0; --i) out += kParts[random.integer(0, 11)];
     return out;
   };
   const auto some_timing = [&] {

@@ -141,6 +141,11 @@ TEST(BenchTable, StaysWithin100ColumnsAndCutsNoName) {
   for (int i = 0; i < 20; ++i) report.machine.build += " -fsome-option=" + std::to_string(i);
   const std::string name(30, 'x');
   report.rows.push_back(testing::row("prox_step/" + name + '/' + name, true, 1.0, 1.0));
+  // Of every length, beside a group whose other columns are wider.
+  for (std::size_t length = 20; length < 60; ++length) {
+    report.rows.push_back(testing::row("count/" + std::string(length, 'n'), false, 1.0, 1.0));
+  }
+  report.rows[1].work.flops *= 100.0;
   report.left_out.push_back({"left/out", std::string(150, 'r') + " " + std::string(40, 's')});
   const Comparison compared = compare(report, report, 1.1);
   const std::string text = to_table(report, &compared);
