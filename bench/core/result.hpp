@@ -39,7 +39,7 @@ std::string name_of(Traffic traffic);
 /// A loop that does nothing else, over as many bytes as the cases that it is the ceiling of.
 struct Ceiling {
   Traffic traffic = Traffic::kNone;
-  std::int64_t footprint = 0;  ///< bytes touched by one call
+  std::int64_t footprint = 0;  ///< bytes of the buffers that one call touches
   bool cold = false;
   std::string how;  ///< the fastest way found, e.g. "streaming stores"
   Timing first;     ///< before the cases
@@ -75,8 +75,8 @@ struct Machine {
   std::string why;               ///< why this room was taken
   std::int64_t threads = 0;
   std::string compiler;
-  std::string build;                             ///< build type and flags
-  std::string commit;                            ///< "a1b2c3d", "-dirty" appended; "" outside a repository
+  std::string build;   ///< build type and flags
+  std::string commit;  ///< "a1b2c3d", "-dirty" appended; "" outside a repository
   std::map<std::string, std::string> libraries;  ///< "oneDNN": "2.6.3"
   std::string date;                              ///< UTC, ISO 8601
 };
@@ -95,9 +95,12 @@ std::optional<double> gb_per_s(const Row& row);
 std::optional<double> gflop_per_s(const Row& row);
 /// gb_per_s over the ceiling's, 1 = at the ceiling; none without one.
 std::optional<double> share_of_ceiling(const Row& row);
-/// |again / timing − 1| of the medians.
+/// |again / timing − 1| of the medians; NaN when it was measured once only.
 double noise(const Row& row);
-/// GB/s of the better of its two measurements, by the medians.
+/// GB/s of the better of its two measurements, by the medians; 0 for Traffic::kNone. Bytes moved,
+/// as Work counts them: a stream over n floats and n floats, 8n bytes of buffers, moves 12n.
 double gb_per_s(const Ceiling& ceiling);
+/// The same of one of them.
+double gb_per_s(const Ceiling& ceiling, const Timing& timing);
 
 }  // namespace cuthresh::bench
