@@ -26,6 +26,7 @@ struct ListShape {
 
   std::int64_t buffer_bytes() const { return extent * static_cast<std::int64_t>(sizeof(float)); }
   std::int32_t tensors() const { return static_cast<std::int32_t>(sizes.size()); }
+  std::string text() const;  ///< "25408 weights in 4 tensors"
 };
 
 /// 25k_4: the Mackey-Glass network; 687k_5: the paper's convolutional one; 25m_161: a ResNet-50;
@@ -72,7 +73,7 @@ class ListSource {
 
  private:
   void fill_piece(std::int64_t first, std::int64_t begin, std::int64_t end, ListValues& to) const;
-  bool run_is_zero(std::int64_t run) const;
+  std::uint64_t percent_in(std::int64_t run) const;
 
   Zeros zeros_;
   std::int64_t run_ = 1;

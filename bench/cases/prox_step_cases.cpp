@@ -154,8 +154,8 @@ class StepWorkload final : public Workload {
     compare_weights();
     compare_counts(room_.backend.read_status(*plans_.front()), 0);
     reset();
-    return fmt::format("{} weights{} to the bit and against float64, {} counts", list_.weights,
-                       method_.kind == StepKind::kPlain ? "" : " and momenta", list_.tensors());
+    return fmt::format("{}{} to the bit and against float64, and their counts", list_.text(),
+                       method_.kind == StepKind::kPlain ? "" : " and momenta");
   }
 
   /// The status only: however often it is stepped, a list keeps its pattern.
@@ -260,8 +260,8 @@ class StepWorkload final : public Workload {
 Case step_case(const StepVariant& variant, const ListShape& list, const Zeros& zeros) {
   Case c;
   c.name = fmt::format("prox_step/fp32/{}/{}/{}", variant.name, list.name, zeros.name());
-  c.what = fmt::format("one fused step with its counts, {}: {} weights in {} tensors, {}",
-                       variant.name, list.weights, list.tensors(), zeros.text());
+  c.what = fmt::format("one fused step with its counts, {}: {}, {}", variant.name, list.text(),
+                       zeros.text());
   const std::int64_t arrays = variant.has_momentum() ? 3 : 2;
   c.set_bytes = arrays * list.buffer_bytes();
   // Two blocks on the host: what was there and what is there now.

@@ -12,7 +12,7 @@
 
 namespace cuthresh::testing {
 
-/// A room behind another; a test overrides the calls that it wants changed.
+/// A room that hands every call on to another: for those that change a few.
 class ForwardingBackend : public Backend {
  public:
   explicit ForwardingBackend(std::unique_ptr<Backend> room) : room_(std::move(room)) {}
