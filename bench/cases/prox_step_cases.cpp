@@ -48,26 +48,38 @@ Stepped step_in_float(const StepMethod& method, float threshold, float w, float 
   return {soft_threshold(z, threshold), v};
 }
 
-/// The formulas once more, in float64 and as textbooks have them; false when `got` is farther from
-/// them than float32's roundings: five at most in w, of terms whose sum is `scale`, two in v.
-bool agrees_with_double(const StepMethod& method, float lambda, float w, float g, float v,
-                        const Stepped& got) {
-  constexpr double kHalfUlp = 0x1p-24;
-  const double alpha = static_cast<double>(kStepAlpha);
-  const double mu = static_cast<double>(method.momentum);
-  double direction = static_cast<double>(g);
-  if (method.kind != StepKind::kPlain) {
-    const double momentum = mu * static_cast<double>(v) + static_cast<double>(g);
-    const double scale = std::abs(mu * static_cast<double>(v)) + std::abs(direction);
-    if (!(std::abs(static_cast<double>(got.v) - momentum) <= 2 * kHalfUlp * scale)) return false;
-    direction = method.kind == StepKind::kMomentum ? momentum : direction + mu * momentum;
+/// The formulas once more, in float64 and as textbooks have them.
+struct DoubleStep {
+  double w = 0.0;
+  double v = 0.0;
+  // What float32's roundings, half an ulp each, add up to: five at most in w, two in v.
+  double w_error = 0.0;
+  double v_error = 0.0;
+
+  DoubleStep(const StepMethod& method, float lambda, float from_w, float from_g, float from_v) {
+    constexpr double kHalfUlp = 0x1p-24;
+    const auto alpha = static_cast<double>(kStepAlpha);
+    const auto g = static_cast<double>(from_g);
+    double direction = g;
+    if (method.kind != StepKind::kPlain) {
+      const auto mu = static_cast<double>(method.momentum);
+      const double kept = mu * static_cast<double>(from_v);
+      v = kept + g;
+      v_error = 2 * kHalfUlp * (std::abs(kept) + std::abs(g));
+      direction = method.kind == StepKind::kMomentum ? v : g + mu * v;
+    }
+    const double z = static_cast<double>(from_w) - alpha * direction;
+    const double t = alpha * static_cast<double>(lambda);
+    w = std::copysign(std::max(std::abs(z) - t, 0.0), z);
+    w_error =
+        5 * kHalfUlp * (std::abs(static_cast<double>(from_w)) + alpha * std::abs(direction) + t);
   }
-  const double z = static_cast<double>(w) - alpha * direction;
-  const double t = alpha * static_cast<double>(lambda);
-  const double want = std::copysign(std::max(std::abs(z) - t, 0.0), z);
-  const double scale = std::abs(static_cast<double>(w)) + alpha * std::abs(direction) + t;
-  return std::abs(static_cast<double>(got.w) - want) <= 5 * kHalfUlp * scale;
-}
+
+  bool is(const Stepped& got) const {
+    return std::abs(static_cast<double>(got.w) - w) <= w_error &&
+           std::abs(static_cast<double>(got.v) - v) <= v_error;
+  }
+};
 
 /// Compares pieces of a list after one step; the first entry that is wrong is kept.
 class StepComparison {
@@ -83,17 +95,16 @@ class StepComparison {
       const float v = from.v.empty() ? 0.0f : from.v[at];
       const Stepped got{to.w[at], to.v.empty() ? 0.0f : to.v[at]};
       const Stepped want = step_in_float(method_, threshold_, from.w[at], from.g[at], v);
+      const DoubleStep exact(method_, lambda_, from.w[at], from.g[at], v);
       nonzero += is_nonzero(want.w) ? 1U : 0U;
-      if (same_bits(got.w, want.w) && (from.v.empty() || same_bits(got.v, want.v)) &&
-          agrees_with_double(method_, lambda_, from.w[at], from.g[at], v, got)) {
-        continue;
-      }
+      if (same_bits(got.w, want.w) && same_bits(got.v, want.v) && exact.is(got)) continue;
       const std::lock_guard lock(mutex_);
       if (i < wrong_) {
         wrong_ = i;
         message_ = fmt::format(
-            "w {:.9g}, g {:.9g}, v {:.9g} became w {:.9g}, v {:.9g}; expected w {:.9g}, v {:.9g}",
-            from.w[at], from.g[at], v, got.w, got.v, want.w, want.v);
+            "w {:.9g}, g {:.9g}, v {:.9g} became w {:.9g}, v {:.9g}; expected w {:.9g}, v {:.9g}, "
+            "in float64 w {:.17g}, v {:.17g}",
+            from.w[at], from.g[at], v, got.w, got.v, want.w, want.v, exact.w, exact.v);
       }
       break;
     }
@@ -154,8 +165,8 @@ class StepWorkload final : public Workload {
     compare_weights();
     compare_counts(room_.backend.read_status(*plans_.front()), 0);
     reset();
-    return fmt::format("{}{} to the bit and against float64, and their counts", list_.text(),
-                       method_.kind == StepKind::kPlain ? "" : " and momenta");
+    return fmt::format("{}{} to the bit and against float64; their counts", list_.text(),
+                       method_.kind == StepKind::kPlain ? "" : ", momenta too,");
   }
 
   /// The status only: however often it is stepped, a list keeps its pattern.
