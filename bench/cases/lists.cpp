@@ -74,7 +74,7 @@ std::uint64_t random_bits(std::uint64_t counter) {
 }
 
 /// In [0, 1), by the low 24 bits.
-float unit(std::uint64_t bits) {
+float fraction(std::uint64_t bits) {
   return static_cast<float>(bits & 0xFFFFFFU) * 0x1p-24f;
 }
 
@@ -168,9 +168,10 @@ void ListSource::fill_piece(std::int64_t first, std::int64_t begin, std::int64_t
       const std::uint64_t other = random_bits(2 * place + 1);
       const bool zero = (other >> 32) * 100 >> 32 < percent;
       const float sign = static_cast<float>(static_cast<int>(one >> 63) * 2 - 1);
-      to.w[at] = zero ? 0.0f : sign * (0.5f + 0.5f * unit(one));
-      to.g[at] = -sign * (zero ? kZeroGradient * unit(one) : kLivingGradient + unit(one >> 32));
-      if (!to.v.empty()) to.v[at] = unit(other) - 0.5f;
+      to.w[at] = zero ? 0.0f : sign * (0.5f + 0.5f * fraction(one));
+      to.g[at] =
+          -sign * (zero ? kZeroGradient * fraction(one) : kLivingGradient + fraction(one >> 32));
+      if (!to.v.empty()) to.v[at] = fraction(other) - 0.5f;
     }
   }
 }
