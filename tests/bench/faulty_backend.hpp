@@ -1,0 +1,159 @@
+#pragma once
+
+// A room that is wrong in one place, so that a check can be seen to find it.
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "support/forwarding_backend.hpp"
+#include "support/seeded.hpp"
+
+namespace cuthresh::testing {
+
+enum class Fault {
+  kNone,
+  // Of a step.
+  kLeftOut,      ///< nothing is done
+  kWeightBit,    ///< the last bit of one weight
+  kMomentumBit,  ///< of one momentum
+  kLivingZero,   ///< a weight that was to stay zero is not, a living one is; counted as if right
+  kGroupCount,   ///< one group's count is one off
+  kTotal,        ///< the total is one off
+  kStopped,      ///< the status says that the steps ended
+  kNonfinite,    ///< and that a value was lost
+  // Of the data when a question is asked: one entry, anywhere in the list.
+  kWeight,     ///< zero instead of living, or the other way round
+  kGradient,   ///< far larger than any other
+  kInBracket,  ///< the first gradient inside the first bracket that holds one: now outside
+  // Of an answer.
+  kAnswer  ///< the next float, one more
+};
+
+class FaultyBackend final : public ForwardingBackend {
+ public:
+  FaultyBackend(std::unique_ptr<Backend> room, std::uint32_t seed)
+      : ForwardingBackend(std::move(room)), random_(seed) {}
+
+  Fault fault = Fault::kNone;
+
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
+                                      const StepMethod& method) override {
+    auto plan = ForwardingBackend::make_plan(tensors, groups, method);
+    tensors_[plan.get()].assign(tensors.begin(), tensors.end());
+    return plan;
+  }
+
+  void prox_step(ProxPlan& plan) override {
+    if (fault == Fault::kLeftOut) return;
+    ForwardingBackend::prox_step(plan);
+    const ProxTensor& tensor = any_tensor(plan);
+    const std::int64_t i = random_.integer(0, tensor.size - 1);
+    if (fault == Fault::kWeightBit) change(tensor.w + i, next);
+    if (fault == Fault::kMomentumBit) change(tensor.v + i, next);
+    if (fault == Fault::kLivingZero) change(tensor.w + i, other);
+  }
+
+  const StepStatus& read_status(ProxPlan& plan) override {
+    status_ = ForwardingBackend::read_status(plan);
+    if (fault == Fault::kGroupCount) {
+      const auto last = static_cast<std::int64_t>(status_.nnz.size()) - 1;
+      ++status_.nnz[static_cast<std::size_t>(random_.integer(0, last))];
+    }
+    if (fault == Fault::kTotal) ++status_.total;
+    if (fault == Fault::kStopped) status_.stopped = true;
+    if (fault == Fault::kNonfinite) status_.nonfinite = 1;
+    return status_;
+  }
+
+  std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override {
+    corrupt(plan);
+    auto counts = ForwardingBackend::read_nonzeros(plan);
+    if (fault == Fault::kAnswer) ++counts.back();
+    return counts;
+  }
+
+  std::vector<KktResult> read_kkt(ProxPlan& plan) override {
+    corrupt(plan);
+    auto results = ForwardingBackend::read_kkt(plan);
+    if (fault == Fault::kAnswer) results.back().on_zero = next(results.back().on_zero);
+    return results;
+  }
+
+  std::vector<MedianResult> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override {
+    if (fault == Fault::kInBracket) leave_bracket(plan, brackets);
+    auto results = ForwardingBackend::read_bracket_medians(plan, brackets);
+    if (fault == Fault::kAnswer) {
+      for (MedianResult& result : results) {
+        if (result.median) result.median = next(*result.median);
+      }
+    }
+    return results;
+  }
+
+  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override {
+    if (fault == Fault::kGradient) pass(plan, ForwardingBackend::read_kth_gradient(plan, k));
+    const float result = ForwardingBackend::read_kth_gradient(plan, k);
+    return fault == Fault::kAnswer ? next(result) : result;
+  }
+
+ private:
+  static float next(float x) { return std::nextafter(x, std::numeric_limits<float>::infinity()); }
+  static float other(float x) { return x == 0.0f ? 1.0f : 0.0f; }
+  static float huge(float) { return 64.0f; }
+
+  const ProxTensor& any_tensor(ProxPlan& plan) {
+    const std::vector<ProxTensor>& list = tensors_.at(&plan);
+    const auto last = static_cast<std::int64_t>(list.size()) - 1;
+    return list[static_cast<std::size_t>(random_.integer(0, last))];
+  }
+
+  void change(float* at, float (*to)(float)) {
+    float value = 0.0f;
+    download(&value, at, sizeof value);
+    value = to(value);
+    upload(at, &value, sizeof value);
+  }
+
+  void corrupt(ProxPlan& plan) {
+    const ProxTensor& tensor = any_tensor(plan);
+    const std::int64_t i = random_.integer(0, tensor.size - 1);
+    if (fault == Fault::kWeight) change(tensor.w + i, other);
+    if (fault == Fault::kGradient) change(tensor.g + i, huge);
+  }
+
+  /// Some gradient below `value` gets above it.
+  void pass(ProxPlan& plan, float value) {
+    for (;;) {
+      const ProxTensor& tensor = any_tensor(plan);
+      float* const at = tensor.g + random_.integer(0, tensor.size - 1);
+      float g = 0.0f;
+      download(&g, at, sizeof g);
+      if (std::abs(g) < value) return change(at, huge);
+    }
+  }
+
+  /// `brackets` has one a tensor, or one over all.
+  void leave_bracket(ProxPlan& plan, std::span<const std::pair<float, float>> brackets) {
+    const std::vector<ProxTensor>& list = tensors_.at(&plan);
+    for (std::size_t t = 0; t < list.size(); ++t) {
+      const auto [lo, hi] = brackets[brackets.size() == 1 ? 0 : t];
+      for (std::int64_t i = 0; i < list[t].size; ++i) {
+        float g = 0.0f;
+        download(&g, list[t].g + i, sizeof g);
+        if (std::abs(g) > lo && std::abs(g) < hi) return change(list[t].g + i, huge);
+      }
+    }
+  }
+
+  Random random_;
+  StepStatus status_;
+  std::map<const ProxPlan*, std::vector<ProxTensor>> tensors_;
+};
+
+}  // namespace cuthresh::testing
