@@ -1,0 +1,7 @@
+# Paths relative to bench/.
+set(cuthresh_bench_network_case_sources
+  cases/conv_cases.cpp
+  cases/layer_workload.cpp
+  cases/models.cpp
+  cases/product_cases.cpp)
+list(APPEND cuthresh_bench_case_sources ${cuthresh_bench_network_case_sources})

@@ -1,0 +1,190 @@
+// The cases of networks in every room: their checks pass on what the room does and fail on planted
+// faults; what a call costs, against figures by hand.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench/cases/cases.hpp"
+#include "support/engines.hpp"
+#include "support/forwarding_backend.hpp"
+
+namespace cuthresh::testing {
+namespace {
+
+using bench::Case;
+using bench::CheckFailed;
+using bench::Workload;
+
+bench::Room small_room(Backend& backend, std::int64_t threads = 1) {
+  return {backend, threads, std::int64_t{1} << 30, std::int64_t{1} << 20, true};
+}
+
+using Collect = std::function<std::vector<Case>(const bench::Room&)>;
+
+void expect_all_hold(const Collect& collect, const Room& where) {
+  const auto backend = where.make();
+  const bench::Room room = small_room(*backend, where.threads);
+  const std::vector<Case> cases = collect(room);
+  EXPECT_FALSE(cases.empty());
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    ASSERT_EQ(c.lacks(room), "");
+    EXPECT_GT(c.set_bytes, 0);
+    EXPECT_GT(c.work.flops, 0.0);
+    const std::unique_ptr<Workload> workload = c.make(room, 1);
+    EXPECT_NE(workload->check(), "");
+    workload->reset();
+    workload->call(0);
+    workload->call(0);
+    EXPECT_NO_THROW(workload->check_after(2));
+  }
+}
+
+class NetworkCases : public ::testing::TestWithParam<Room> {};
+
+TEST_P(NetworkCases, ProductsHold) {
+  expect_all_hold(bench::product_cases, GetParam());
+}
+TEST_P(NetworkCases, ConvolutionsHold) {
+  expect_all_hold(bench::conv_cases, GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Rooms, NetworkCases, ::testing::ValuesIn(all_rooms()),
+                         [](const auto& suite) { return suite.param.name(); });
+
+/// The CPU room, except that one result of one operation is a little wrong.
+class FaultyBackend final : public ForwardingBackend {
+ public:
+  enum class Fault : std::uint8_t {
+    kNone,
+    kOutput,
+    kWeightGradient,
+    kBiasGradient,
+    kInputGradient
+  };
+
+  explicit FaultyBackend(Fault fault)
+      : ForwardingBackend(cpu::make_cpu_backend("reference", 1)), fault_(fault) {}
+
+  void dense_forward(const DenseForward& args) override {
+    ForwardingBackend::dense_forward(args);
+    spoil(Fault::kOutput, args.y, args.shape.rows * args.shape.out);
+  }
+  void dense_backward(const DenseBackward& args) override {
+    ForwardingBackend::dense_backward(args);
+    spoil(Fault::kWeightGradient, args.dw, args.shape.in * args.shape.out);
+    spoil(Fault::kBiasGradient, args.db, args.shape.out);
+    spoil(Fault::kInputGradient, args.dx, args.shape.rows * args.shape.in);
+  }
+  void conv_forward(const ConvForward& args) override {
+    ForwardingBackend::conv_forward(args);
+    spoil(Fault::kOutput, args.y, args.shape.rows * args.shape.out().elements());
+  }
+  void conv_backward(const ConvBackward& args) override {
+    ForwardingBackend::conv_backward(args);
+    spoil(Fault::kWeightGradient, args.dw, args.shape.weights());
+    spoil(Fault::kBiasGradient, args.db, args.shape.out_channels);
+    spoil(Fault::kInputGradient, args.dx, args.shape.rows * args.shape.in.elements());
+  }
+
+  bool spoiled = false;
+
+ private:
+  /// The entry in the middle, by a thousandth of itself and 1e-3.
+  void spoil(Fault fault, float* values, std::int64_t size) {
+    if (fault != fault_ || values == nullptr) return;
+    spoiled = true;
+    float value = 0.0f;
+    download(&value, values + size / 2, sizeof value);
+    value += 1e-3f + 1e-3f * value;
+    upload(values + size / 2, &value, sizeof value);
+  }
+
+  Fault fault_;
+};
+
+void expect_fault_found(const Collect& collect, FaultyBackend::Fault fault) {
+  FaultyBackend backend(fault);
+  std::int64_t found = 0;
+  for (const Case& c : collect(small_room(backend))) {
+    SCOPED_TRACE(c.name);
+    backend.spoiled = false;
+    const std::unique_ptr<Workload> workload = c.make(small_room(backend), 1);
+    std::string message;
+    try {
+      workload->check();
+    } catch (const CheckFailed& failure) {
+      message = failure.what();
+    }
+    if (backend.spoiled) {
+      ++found;
+      EXPECT_THAT(message, ::testing::HasSubstr(c.name));
+    } else {
+      EXPECT_EQ(message, "");
+    }
+  }
+  EXPECT_GT(found, 0);
+}
+
+using Fault = FaultyBackend::Fault;
+constexpr Fault kFaults[] = {Fault::kOutput, Fault::kWeightGradient, Fault::kBiasGradient,
+                             Fault::kInputGradient};
+
+TEST(NetworkCaseFaults, WrongProductsAreFound) {
+  for (const Fault fault : kFaults) expect_fault_found(bench::product_cases, fault);
+}
+TEST(NetworkCaseFaults, WrongConvolutionsAreFound) {
+  for (const Fault fault : kFaults) expect_fault_found(bench::conv_cases, fault);
+}
+
+// Full size: cases are listed without making anything.
+double flops_of(const Collect& collect, const std::string& name) {
+  const auto backend = cpu::make_cpu_backend("reference", 1);
+  bench::Room room = small_room(*backend);
+  room.smoke = false;
+  std::string names;
+  for (const Case& c : collect(room)) {
+    if (c.name == name) return c.work.flops;
+    names += c.name + "\n";
+  }
+  ADD_FAILURE() << "no case " << name << " among\n" << names;
+  return 0.0;
+}
+
+TEST(NetworkCaseCosts, AreThoseOfTheShapes) {
+  const auto product = [](const char* name) { return flops_of(bench::product_cases, name); };
+  EXPECT_EQ(product("product/forward/mackey_glass/1000x6x128"), 2e3 * 6 * 128);
+  EXPECT_EQ(product("product/forward/mackey_glass/1000x64x1"), 2e3 * 64);
+  // Nobody asks for the gradient of a network's input.
+  EXPECT_EQ(product("product/backward/mackey_glass/1000x6x128"), 2e3 * 6 * 128);
+  EXPECT_EQ(product("product/backward/mackey_glass/1000x128x64"), 4e3 * 128 * 64);
+  EXPECT_EQ(product("product/backward/cnn_paper/128x1152x512"), 4.0 * 128 * 1152 * 512);
+  EXPECT_EQ(product("product/forward/cnn_paper/128x512x10"), 2.0 * 128 * 512 * 10);
+
+  const auto conv = [](const char* name) { return flops_of(bench::conv_cases, name); };
+  EXPECT_EQ(conv("conv/forward/cnn_paper/conv1"), 2.0 * 128 * 28 * 28 * 32 * 9);
+  EXPECT_EQ(conv("conv/backward/cnn_paper/conv1"), 2.0 * 128 * 28 * 28 * 32 * 9);
+  EXPECT_EQ(conv("conv/backward/cnn_paper/conv2"), 4.0 * 128 * 14 * 14 * 32 * 64 * 9);
+  EXPECT_EQ(conv("conv/forward/lenet5/conv2"), 2.0 * 128 * 10 * 10 * 6 * 16 * 25);
+  EXPECT_EQ(conv("conv/forward/resnet20/conv2"), 2.0 * 128 * 32 * 32 * 16 * 16 * 9);
+}
+
+TEST(NetworkCaseCosts, ConvolutionsAreTheDistinctOnes) {
+  const auto backend = cpu::make_cpu_backend("reference", 1);
+  std::int64_t residual = 0;
+  for (const Case& c : bench::conv_cases(small_room(*backend))) {
+    if (c.name.rfind("conv/forward/resnet20/", 0) == 0) ++residual;
+  }
+  // 3 to 16 channels, then 16, 32 and 64 alone, and into 32 and 64 by a 3×3 and a 1×1.
+  EXPECT_EQ(residual, 8);
+}
+
+}  // namespace
+}  // namespace cuthresh::testing

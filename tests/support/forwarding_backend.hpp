@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.hpp"
+
+namespace cuthresh::testing {
+
+/// A room that hands every call on to another: for those that change a few.
+class ForwardingBackend : public Backend {
+ public:
+  explicit ForwardingBackend(std::unique_ptr<Backend> room) : room_(std::move(room)) {}
+
+  std::string description() const override { return room_->description(); }
+  std::string unsupported(Operation operation) const override {
+    return room_->unsupported(operation);
+  }
+
+  void* allocate(std::size_t bytes) override { return room_->allocate(bytes); }
+  void deallocate(void* pointer) noexcept override { room_->deallocate(pointer); }
+  void upload(void* to, const void* from, std::size_t bytes) override {
+    room_->upload(to, from, bytes);
+  }
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    room_->copy(to, from, bytes);
+  }
+  void zero(void* to, std::size_t bytes) override { room_->zero(to, bytes); }
+  void download(void* to, const void* from, std::size_t bytes) override {
+    room_->download(to, from, bytes);
+  }
+  std::uint64_t bytes_to_host() const override { return room_->bytes_to_host(); }
+  void synchronize() override { room_->synchronize(); }
+  void throttle() override { room_->throttle(); }
+
+  void dense_forward(const DenseForward& args) override { room_->dense_forward(args); }
+  void dense_backward(const DenseBackward& args) override { room_->dense_backward(args); }
+  void mse(const LossArgs& args) override { room_->mse(args); }
+  void softmax_cross_entropy(const LossArgs& args) override { room_->softmax_cross_entropy(args); }
+  void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
+                   std::size_t row_bytes) override {
+    room_->gather_rows(to, from, index, rows, row_bytes);
+  }
+  void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
+                          std::uint32_t stream) override {
+    room_->initialise_uniform(to, size, bound, seed, stream);
+  }
+
+  void conv_forward(const ConvForward& args) override { room_->conv_forward(args); }
+  void conv_backward(const ConvBackward& args) override { room_->conv_backward(args); }
+  void pool_forward(const PoolForward& args) override { room_->pool_forward(args); }
+  void pool_backward(const PoolBackward& args) override { room_->pool_backward(args); }
+  void batch_norm_forward(const BatchNormForward& args) override {
+    room_->batch_norm_forward(args);
+  }
+  void batch_norm_backward(const BatchNormBackward& args) override {
+    room_->batch_norm_backward(args);
+  }
+  void pointwise_forward(const PointwiseForward& args) override { room_->pointwise_forward(args); }
+  void pointwise_backward(const PointwiseBackward& args) override {
+    room_->pointwise_backward(args);
+  }
+  void dropout(const Dropout& args) override { room_->dropout(args); }
+  void add(float* to, const float* from, std::int64_t size) override { room_->add(to, from, size); }
+  void transpose_samples(float* to, const float* from, std::int64_t rows, std::int64_t lines,
+                         std::int64_t columns) override {
+    room_->transpose_samples(to, from, rows, lines, columns);
+  }
+  void gather_images(const GatherImages& args) override { room_->gather_images(args); }
+
+  std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
+                                      const StepMethod& method) override {
+    return room_->make_plan(tensors, groups, method);
+  }
+  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
+    room_->set_lambda(plan, lambda);
+  }
+  void set_learning_rate(ProxPlan& plan, float alpha) override {
+    room_->set_learning_rate(plan, alpha);
+  }
+  void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
+  void prox_step(ProxPlan& plan) override { room_->prox_step(plan); }
+  bool known_to_have_stopped(const ProxPlan& plan) override {
+    return room_->known_to_have_stopped(plan);
+  }
+  const StepStatus& read_status(ProxPlan& plan) override { return room_->read_status(plan); }
+  std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override {
+    return room_->read_nonzeros(plan);
+  }
+  std::vector<MedianResult> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override {
+    return room_->read_bracket_medians(plan, brackets);
+  }
+  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override {
+    return room_->read_kth_gradient(plan, k);
+  }
+  std::vector<KktResult> read_kkt(ProxPlan& plan) override { return room_->read_kkt(plan); }
+
+ private:
+  std::unique_ptr<Backend> room_;
+};
+
+}  // namespace cuthresh::testing
