@@ -1,15 +1,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "bench/cases/cases.hpp"
 #include "bench/cases/layer_workload.hpp"
 
 namespace cuthresh::bench {
 namespace {
-
-/// A result of a batch of 128 is up to 600 million multiply-adds; so many take 50 ms in float64.
-constexpr std::int64_t kSampledProducts = 20'000'000;
 
 bool same_call(const ProductLayer& a, const ProductLayer& b) {
   const Window& v = a.shape.window;
@@ -39,7 +37,7 @@ std::vector<Case> conv_cases(const Room& room) {
     for (const Model& model : shipped_models(room.smoke)) {
       for (const ProductLayer& layer : distinct_convolutions(model)) {
         const std::string name = fmt::format("conv/{}/{}/{}", pass_name, model.name, layer.name);
-        cases.push_back(layer_case(name, layer, pass, kSampledProducts));
+        cases.push_back(layer_case(name, layer, pass));
       }
     }
   }

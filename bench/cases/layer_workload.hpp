@@ -11,9 +11,8 @@ namespace cuthresh::bench {
 
 enum class LayerPass : std::uint8_t { kForward, kBackward };
 
-/// The case NAME of one pass over a layer. Its check compares entries of every result with their
-/// sums in float64: all, or so many that this takes about `most_products` multiply-adds a result.
-Case layer_case(const std::string& name, const ProductLayer& layer, LayerPass pass,
-                std::int64_t most_products);
+/// The case `name` of one pass over a layer. Its check compares entries of every result, all of a
+/// small one, with their sums in float64.
+Case layer_case(const std::string& name, const ProductLayer& layer, LayerPass pass);
 
 }  // namespace cuthresh::bench

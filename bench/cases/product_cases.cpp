@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include <limits>
+#include <utility>
 
 #include "bench/cases/cases.hpp"
 #include "bench/cases/layer_workload.hpp"
@@ -8,7 +8,6 @@
 namespace cuthresh::bench {
 
 std::vector<Case> product_cases(const Room& room) {
-  constexpr std::int64_t kEveryEntry = std::numeric_limits<std::int64_t>::max();
   std::vector<Case> cases;
   for (const auto& [pass, pass_name] :
        {std::pair{LayerPass::kForward, "forward"}, std::pair{LayerPass::kBackward, "backward"}}) {
@@ -19,7 +18,7 @@ std::vector<Case> product_cases(const Room& room) {
         const ConvShape& s = layer.shape;
         const std::string name = fmt::format("product/{}/{}/{}x{}x{}", pass_name, model.name,
                                              s.rows, s.in.elements(), s.out_channels);
-        cases.push_back(layer_case(name, layer, pass, kEveryEntry));
+        cases.push_back(layer_case(name, layer, pass));
       }
     }
   }
