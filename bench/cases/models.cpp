@@ -32,6 +32,13 @@ std::vector<Model> shipped_models(bool smoke) {
           image_model("resnet20", "resnet20", colour, rows)};
 }
 
+ConvShape product_shape(const nn::Graph& graph, const nn::Node& node, std::int64_t rows) {
+  const ImageShape& in = graph.tensors[node.in];
+  const ImageShape& out = graph.tensors[node.out];
+  if (node.kind == nn::NodeKind::kConv) return {rows, in, out.channels, node.window};
+  return {rows, {1, 1, in.elements()}, out.elements(), {}};
+}
+
 std::vector<ProductLayer> product_layers(const nn::Graph& graph, std::int64_t rows) {
   const nn::GradientPlan gradients = nn::plan_gradients(graph);
   std::vector<ProductLayer> layers;
@@ -41,14 +48,7 @@ std::vector<ProductLayer> product_layers(const nn::Graph& graph, std::int64_t ro
     ProductLayer layer;
     layer.name = node.name;
     layer.kind = node.kind;
-    layer.shape.rows = rows;
-    layer.shape.in = graph.tensors[node.in];
-    layer.shape.out_channels = graph.tensors[node.out].channels;
-    layer.shape.window = node.window;
-    if (node.kind == nn::NodeKind::kDense) {
-      layer.shape.in = {1, 1, layer.shape.in.elements()};
-      layer.shape.window = {};
-    }
+    layer.shape = product_shape(graph, node, rows);
     layer.bias = node.bias != nn::Node::kNone;
     layer.wants_dx = gradients.steps[n].dx != nn::GradientStep::kNone;
     layers.push_back(layer);
@@ -63,6 +63,14 @@ double forward_flops(const ProductLayer& layer) {
 
 double backward_flops(const ProductLayer& layer) {
   return (layer.wants_dx ? 2.0 : 1.0) * forward_flops(layer);
+}
+
+double step_flops(const nn::Graph& graph, std::int64_t rows) {
+  double flops = 0.0;
+  for (const ProductLayer& layer : product_layers(graph, rows)) {
+    flops += forward_flops(layer) + backward_flops(layer);
+  }
+  return flops;
 }
 
 std::string lacks_any(const Room& room, const std::vector<Operation>& operations) {

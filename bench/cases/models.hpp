@@ -24,11 +24,14 @@ struct Model {
 /// `smoke`.
 std::vector<Model> shipped_models(bool smoke);
 
-/// A convolution or a dense layer (a 1×1 convolution of 1×1 images) of a network.
+/// Of a convolution; of a dense layer as a 1×1 convolution of 1×1 images. Without activation.
+ConvShape product_shape(const nn::Graph& graph, const nn::Node& node, std::int64_t rows);
+
+/// A convolution or a dense layer of a network.
 struct ProductLayer {
   std::string name;  ///< "conv1"
   nn::NodeKind kind = nn::NodeKind::kDense;
-  ConvShape shape;  ///< without activation
+  ConvShape shape;  ///< product_shape()
   bool bias = true;
   bool wants_dx = true;  ///< the first layer of a network does not
 };
@@ -39,6 +42,8 @@ std::vector<ProductLayer> product_layers(const nn::Graph& graph, std::int64_t ro
 double forward_flops(const ProductLayer& layer);
 /// Of ∂L/∂w, and of ∂L/∂x where it is wanted.
 double backward_flops(const ProductLayer& layer);
+/// Of all layers, both ways.
+double step_flops(const nn::Graph& graph, std::int64_t rows);
 
 /// Empty when the room has all of them; else why it has not.
 std::string lacks_any(const Room& room, const std::vector<Operation>& operations);

@@ -1,7 +1,9 @@
 # Paths relative to bench/.
 set(cuthresh_bench_network_case_sources
   cases/conv_cases.cpp
+  cases/float64_network.cpp
   cases/layer_workload.cpp
   cases/models.cpp
-  cases/product_cases.cpp)
+  cases/product_cases.cpp
+  cases/training_cases.cpp)
 list(APPEND cuthresh_bench_case_sources ${cuthresh_bench_network_case_sources})

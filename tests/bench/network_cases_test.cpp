@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,23 +57,32 @@ TEST_P(NetworkCases, ProductsHold) {
 TEST_P(NetworkCases, ConvolutionsHold) {
   expect_all_hold(bench::conv_cases, GetParam());
 }
+TEST_P(NetworkCases, TrainingStepsHold) {
+  expect_all_hold(bench::training_cases, GetParam());
+}
 
 INSTANTIATE_TEST_SUITE_P(Rooms, NetworkCases, ::testing::ValuesIn(all_rooms()),
                          [](const auto& suite) { return suite.param.name(); });
 
-/// The CPU room, except that one result of one operation is a little wrong.
+/// The CPU room, except that one kind of result is a little wrong.
 class FaultyBackend final : public ForwardingBackend {
  public:
   enum class Fault : std::uint8_t {
-    kNone,
     kOutput,
     kWeightGradient,
     kBiasGradient,
-    kInputGradient
+    kInputGradient,
+    kNormGradient,
+    kPoolGradient,
+    kLearningRate,
+    kLambda,
+    kNoStep
   };
 
-  explicit FaultyBackend(Fault fault)
-      : ForwardingBackend(cpu::make_cpu_backend("reference", 1)), fault_(fault) {}
+  enum class Extent : std::uint8_t { kOneEntry, kWhole };
+
+  FaultyBackend(Fault fault, Extent extent)
+      : ForwardingBackend(cpu::make_cpu_backend("reference", 1)), fault_(fault), extent_(extent) {}
 
   void dense_forward(const DenseForward& args) override {
     ForwardingBackend::dense_forward(args);
@@ -94,24 +105,58 @@ class FaultyBackend final : public ForwardingBackend {
     spoil(Fault::kInputGradient, args.dx, args.shape.rows * args.shape.in.elements());
   }
 
+  void batch_norm_backward(const BatchNormBackward& args) override {
+    ForwardingBackend::batch_norm_backward(args);
+    spoil(Fault::kNormGradient, args.dgamma, args.shape.channels);
+  }
+  void pool_backward(const PoolBackward& args) override {
+    ForwardingBackend::pool_backward(args);
+    spoil(Fault::kPoolGradient, args.dx, args.shape.rows * args.shape.in.elements());
+  }
+  void set_learning_rate(ProxPlan& plan, float alpha) override {
+    ForwardingBackend::set_learning_rate(plan, is(Fault::kLearningRate) ? 1.01f * alpha : alpha);
+  }
+  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
+    std::vector<float> all(lambda.begin(), lambda.end());
+    if (is(Fault::kLambda)) all.back() *= 1.5f;
+    ForwardingBackend::set_lambda(plan, all);
+  }
+  void prox_step(ProxPlan& plan) override {
+    if (!is(Fault::kNoStep)) ForwardingBackend::prox_step(plan);
+  }
+
   bool spoiled = false;
 
  private:
-  /// The entry in the middle, by a thousandth of itself and 1e-3.
+  bool is(Fault fault) {
+    spoiled = spoiled || fault == fault_;
+    return fault == fault_;
+  }
+  /// The entry in the middle by a thousandth, or all by a quarter.
   void spoil(Fault fault, float* values, std::int64_t size) {
-    if (fault != fault_ || values == nullptr) return;
-    spoiled = true;
-    float value = 0.0f;
-    download(&value, values + size / 2, sizeof value);
-    value += 1e-3f + 1e-3f * value;
-    upload(values + size / 2, &value, sizeof value);
+    if (values == nullptr || !is(fault)) return;
+    std::vector<float> host(static_cast<std::size_t>(size));
+    download(host.data(), values, host.size() * sizeof(float));
+    if (extent_ == Extent::kOneEntry) {
+      float& middle = host[host.size() / 2];
+      middle += 1e-3f * (1.0f + std::fabs(middle));
+    } else {
+      for (float& value : host) value *= 1.25f;
+    }
+    upload(values, host.data(), host.size() * sizeof(float));
   }
 
   Fault fault_;
+  Extent extent_;
 };
 
-void expect_fault_found(const Collect& collect, FaultyBackend::Fault fault) {
-  FaultyBackend backend(fault);
+using Fault = FaultyBackend::Fault;
+using Extent = FaultyBackend::Extent;
+
+/// By every case that comes across it, and by no other.
+void expect_found(const Collect& collect, Fault fault, Extent extent) {
+  SCOPED_TRACE(::testing::Message() << "fault " << static_cast<int>(fault));
+  FaultyBackend backend(fault, extent);
   std::int64_t found = 0;
   for (const Case& c : collect(small_room(backend))) {
     SCOPED_TRACE(c.name);
@@ -133,15 +178,34 @@ void expect_fault_found(const Collect& collect, FaultyBackend::Fault fault) {
   EXPECT_GT(found, 0);
 }
 
-using Fault = FaultyBackend::Fault;
-constexpr Fault kFaults[] = {Fault::kOutput, Fault::kWeightGradient, Fault::kBiasGradient,
-                             Fault::kInputGradient};
+constexpr Fault kLayerFaults[] = {Fault::kOutput, Fault::kWeightGradient, Fault::kBiasGradient,
+                                  Fault::kInputGradient};
 
 TEST(NetworkCaseFaults, WrongProductsAreFound) {
-  for (const Fault fault : kFaults) expect_fault_found(bench::product_cases, fault);
+  for (const Fault fault : kLayerFaults)
+    expect_found(bench::product_cases, fault, Extent::kOneEntry);
 }
 TEST(NetworkCaseFaults, WrongConvolutionsAreFound) {
-  for (const Fault fault : kFaults) expect_fault_found(bench::conv_cases, fault);
+  for (const Fault fault : kLayerFaults) expect_found(bench::conv_cases, fault, Extent::kOneEntry);
+}
+TEST(NetworkCaseFaults, WrongTrainingStepsAreFound) {
+  for (const Fault fault : kLayerFaults) expect_found(bench::training_cases, fault, Extent::kWhole);
+  for (const Fault fault : {Fault::kNormGradient, Fault::kPoolGradient, Fault::kLearningRate,
+                            Fault::kLambda, Fault::kNoStep}) {
+    expect_found(bench::training_cases, fault, Extent::kWhole);
+  }
+}
+
+TEST(NetworkCaseFaults, StepsNotTakenAreFound) {
+  const auto backend = cpu::make_cpu_backend("reference", 1);
+  const bench::Room room = small_room(*backend);
+  const Case c = bench::training_cases(room).front();
+  const std::unique_ptr<Workload> workload = c.make(room, 1);
+  workload->call(0);
+  workload->check_after(1);
+  EXPECT_THROW(workload->check_after(2), CheckFailed);
+  workload->reset();
+  EXPECT_THROW(workload->check_after(1), CheckFailed);
 }
 
 // Full size: cases are listed without making anything.
@@ -167,6 +231,13 @@ TEST(NetworkCaseCosts, AreThoseOfTheShapes) {
   EXPECT_EQ(product("product/backward/mackey_glass/1000x128x64"), 4e3 * 128 * 64);
   EXPECT_EQ(product("product/backward/cnn_paper/128x1152x512"), 4.0 * 128 * 1152 * 512);
   EXPECT_EQ(product("product/forward/cnn_paper/128x512x10"), 2.0 * 128 * 512 * 10);
+
+  const auto training = [](const char* name) { return flops_of(bench::training_cases, name); };
+  // Three times the products, once those of the first layer less.
+  EXPECT_EQ(training("training/mackey_glass"), 2e3 * (3 * 25408 - 768));
+  const double first = 28 * 28 * 32 * 9;
+  const double others = 14 * 14 * 32 * 64 * 9 + 7 * 7 * 64 * 128 * 9 + 1152 * 512 + 512 * 10;
+  EXPECT_EQ(training("training/cnn_paper_128"), 256.0 * (2 * first + 3 * others));
 
   const auto conv = [](const char* name) { return flops_of(bench::conv_cases, name); };
   EXPECT_EQ(conv("conv/forward/cnn_paper/conv1"), 2.0 * 128 * 28 * 28 * 32 * 9);
