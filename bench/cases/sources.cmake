@@ -5,5 +5,6 @@ set(cuthresh_bench_network_case_sources
   cases/layer_workload.cpp
   cases/models.cpp
   cases/product_cases.cpp
+  cases/search_cases.cpp
   cases/training_cases.cpp)
 list(APPEND cuthresh_bench_case_sources ${cuthresh_bench_network_case_sources})

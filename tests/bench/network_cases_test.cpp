@@ -4,21 +4,29 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bench/cases/cases.hpp"
+#include "bench/cases/searches.hpp"
+#include "cuthresh/model_file.hpp"
 #include "support/engines.hpp"
 #include "support/forwarding_backend.hpp"
 
 namespace cuthresh::testing {
 namespace {
+
+namespace fs = std::filesystem;
 
 using bench::Case;
 using bench::CheckFailed;
@@ -63,6 +71,73 @@ TEST_P(NetworkCases, TrainingStepsHold) {
 
 INSTANTIATE_TEST_SUITE_P(Rooms, NetworkCases, ::testing::ValuesIn(all_rooms()),
                          [](const auto& suite) { return suite.param.name(); });
+
+TEST(SearchCases, Hold) {
+  const auto backend = cpu::make_cpu_backend("reference", 1);
+  const bench::Room room = small_room(*backend);
+  std::set<std::string> names;
+  for (const Case& c : bench::search_cases(room)) {
+    SCOPED_TRACE(c.name);
+    names.insert(c.name);
+    ASSERT_EQ(c.lacks(room), "");
+    EXPECT_TRUE(c.waits);
+    const std::unique_ptr<Workload> workload = c.make(room, 1);
+    EXPECT_NE(workload->check(), "");
+    workload->call(0);
+    EXPECT_NO_THROW(workload->check_after(1));
+    EXPECT_GT(workload->more().at("steps"), 0.0);
+  }
+  EXPECT_EQ(names.size(), 2U);
+}
+
+TEST(SearchCases, AreTheExamples) {
+  const auto text = [](FitConfig config) {
+    config.run.out.clear();
+    return to_toml(config);
+  };
+  const std::string examples = std::string(CTH_SOURCE_DIR) + "/examples/";
+  EXPECT_EQ(text(bench::single_search()), text(load_config(examples + "mackey_glass_single.toml")));
+  EXPECT_EQ(text(bench::layer_search()),
+            text(load_config(
+                examples + "mackey_glass_multi.toml",
+                {"train.steps=4000", "sparsity.tolerance=0.1", "sparsity.layers_required=2"})));
+}
+
+/// A place of its own for temporary folders.
+class SearchFolder : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_NE(mkdtemp(place_.data()), nullptr);
+    setenv("TMPDIR", place_.c_str(), 1);
+  }
+  void TearDown() override {
+    unsetenv("TMPDIR");
+    fs::remove_all(place_);
+  }
+
+  std::string place_ = (fs::temp_directory_path() / "network-cases-XXXXXX").string();
+};
+
+TEST_F(SearchFolder, IsReadAndRemoved) {
+  const auto backend = cpu::make_cpu_backend("reference", 1);
+  const bench::Room room = small_room(*backend);
+  {
+    const std::unique_ptr<Workload> workload = bench::search_cases(room).front().make(room, 1);
+    workload->call(0);
+    EXPECT_NO_THROW(workload->check_after(1));
+    // One nonzero weight less than was reported, inside the tolerance.
+    const fs::path file = fs::directory_iterator(place_)->path() / "run" / "model.safetensors";
+    ModelFile model = read_safetensors(file.string());
+    for (NamedTensor& tensor : model.tensors) {
+      if (tensor.name != "fc1.weight") continue;
+      *std::find_if(tensor.values.begin(), tensor.values.end(),
+                    [](float value) { return value != 0.0f; }) = 0.0f;
+    }
+    write_safetensors(file.string(), model);
+    EXPECT_THROW(workload->check_after(1), CheckFailed);
+  }
+  EXPECT_TRUE(fs::is_empty(place_));
+}
 
 /// The CPU room, except that one kind of result is a little wrong.
 class FaultyBackend final : public ForwardingBackend {
