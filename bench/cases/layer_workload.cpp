@@ -174,22 +174,19 @@ class LayerWorkload final : public Workload {
     }
   }
 
-  std::string check() override {
-    LayerInputs inputs{x_.to_host(), w_.to_host(), {}, {}};
-    if (layer_.bias) inputs.b = b_.to_host();
-    if (pass_ == LayerPass::kBackward) inputs.dy = dy_.to_host();
-    call(0);
-    const LayerDefinition want(layer_.shape, inputs);
-    if (pass_ == LayerPass::kForward) {
-      return compare("y", y_, [&](std::int64_t i) { return want.y(i); });
+  /// Nothing of an earlier call remains for check_after.
+  void reset() override {
+    for (Array<float>* result : {&y_, &dw_, &db_, &dx_}) {
+      if (result->size() > 0) result->zero();
     }
-    std::string text = compare("dw", dw_, [&](std::int64_t i) { return want.dw(i); });
-    if (layer_.bias) text += ", " + compare("db", db_, [&](std::int64_t i) { return want.db(i); });
-    if (layer_.wants_dx) {
-      text += ", " + compare("dx", dx_, [&](std::int64_t i) { return want.dx(i); });
-    }
-    return text;
   }
+
+  std::string check() override {
+    reset();
+    call(0);
+    return compare_results();
+  }
+  void check_after(std::int64_t /*calls*/) override { compare_results(); }
 
  private:
   DenseShape dense_shape() const {
@@ -217,8 +214,25 @@ class LayerWorkload final : public Workload {
     return array;
   }
 
+  std::string compare_results() const {
+    LayerInputs inputs{x_.to_host(), w_.to_host(), {}, {}};
+    if (layer_.bias) inputs.b = b_.to_host();
+    if (pass_ == LayerPass::kBackward) inputs.dy = dy_.to_host();
+    const LayerDefinition want(layer_.shape, inputs);
+    if (pass_ == LayerPass::kForward) {
+      return compare("y", y_, [&](std::int64_t i) { return want.y(i); });
+    }
+    std::string text = compare("dw", dw_, [&](std::int64_t i) { return want.dw(i); });
+    if (layer_.bias) text += ", " + compare("db", db_, [&](std::int64_t i) { return want.db(i); });
+    if (layer_.wants_dx) {
+      text += ", " + compare("dx", dx_, [&](std::int64_t i) { return want.dx(i); });
+    }
+    return text;
+  }
+
   template <class Definition>
-  std::string compare(const char* result, const Array<float>& array, const Definition& definition) {
+  std::string compare(const char* result, const Array<float>& array,
+                      const Definition& definition) const {
     const std::vector<float> got = array.to_host();
     const std::int64_t size = array.size();
     const auto terms =
@@ -264,11 +278,10 @@ Case layer_case(const std::string& name, const ProductLayer& layer, LayerPass pa
             : fmt::format("{} images {}x{}x{}, {} windows {}x{}, stride {}", s.rows, s.in.height,
                           s.in.width, s.in.channels, s.out_channels, s.window.height,
                           s.window.width, s.window.stride_height);
-  c.what = fmt::format(
-      "{} {}: {}", dense ? "dense layer" : "convolution",
-      forward ? "forward"
-              : (layer.wants_dx ? "backward, both gradients" : "backward, gradient of its weights"),
-      shape);
+  const char* const of = forward          ? "forward"
+                         : layer.wants_dx ? "backward, both gradients"
+                                          : "backward, gradient of its weights";
+  c.what = fmt::format("{} {}: {}", dense ? "dense layer" : "convolution", of, shape);
   c.set_bytes = bytes * (sizes.x + sizes.w + sizes.b + sizes.y);
   c.more_bytes = c.set_bytes;  // the check's copies
   if (!forward) {

@@ -2,7 +2,6 @@
 
 // One call of a dense layer or a convolution, and its definition in float64.
 
-#include <memory>
 #include <string>
 
 #include "bench/cases/models.hpp"

@@ -66,6 +66,7 @@ void make_small(FitConfig& config) {
   config.data.train_rows = 200;
   config.model.widths = {6, 16, 1};
   config.train.steps = 400;
+  config.search.first_hit_after = 0;
   config.search.lambda = {1e-5, 1e-1};
   if (config.sparsity.layers.empty()) {
     config.sparsity.target_nnz = 40;
@@ -167,6 +168,8 @@ Case search_case(const std::string& name, const FitConfig& config) {
   const nn::Graph graph = nn::build_graph(nn::MlpSpec{config.model.widths});
   std::int64_t parameters = 0;
   for (const nn::Parameter& p : graph.parameters) parameters += p.numel;
+  const std::int64_t floats_a_row =
+      nn::floats_a_row(graph) + graph.tensors.front().elements() + graph.output().elements();
   Case c;
   c.name = name;
   const SparsityConfig& s = config.sparsity;
@@ -177,7 +180,7 @@ Case search_case(const std::string& name, const FitConfig& config) {
                            : fmt::format("{} of {} layers are", s.layers_required, s.layers.size()),
                        100.0 * s.tolerance);
   c.set_bytes = static_cast<std::int64_t>(sizeof(float)) *
-                (4 * parameters + config.data.train_rows * (nn::floats_a_row(graph) + 7));
+                (4 * parameters + config.data.train_rows * floats_a_row);
   c.more_bytes = c.set_bytes;
   c.waits = true;
   c.max_calls = 1;
@@ -199,8 +202,8 @@ FitConfig single_search() {
 }
 
 FitConfig layer_search() {
-  return parsed(kLayerTargets,
-                {"train.steps=4000", "sparsity.tolerance=0.1", "sparsity.layers_required=2"});
+  return parsed(kLayerTargets, {"train.steps=4000", "sparsity.tolerance=0.1",
+                                "sparsity.layers_required=2", "search.first_hit_after=2000"});
 }
 
 std::vector<Case> search_cases(const Room& room) {

@@ -19,7 +19,7 @@ constexpr std::uint64_t kTrainingSeed = 5;
 constexpr float kAlpha = 0.01f;
 constexpr float kLambda = 1e-4f;
 /// Multiply-adds of a float64 pass that a check may spend; three passes are 0.6 s.
-constexpr double kCheckedProducts = 2e8;
+constexpr double kPassProducts = 2e8;
 
 /// How far float32 may be from float64, as shares. Seen on the CPU: 1e-7 and 2e-6; a rectifier that
 /// float32 puts on the other side is 6e-4 of the slope of four images in a residual network.
@@ -31,7 +31,7 @@ struct Allowed {
 std::int64_t checked_rows(const nn::Graph& graph, std::int64_t rows) {
   double products = 0.0;
   for (const ProductLayer& layer : product_layers(graph, 1)) products += forward_flops(layer) / 2.0;
-  return std::clamp<std::int64_t>(static_cast<std::int64_t>(kCheckedProducts / products), 2, rows);
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(kPassProducts / products), 2, rows);
 }
 
 std::uint32_t drawn_word(std::int64_t i, std::uint32_t stream) {
@@ -288,8 +288,9 @@ class TrainingWorkload final : public Workload {
     const Tensors after = values();
     const StepStatus status = backend_.read_status(*plan_);
     const double alpha = static_cast<double>(kAlpha);
-    std::size_t group = 0;
+    auto counted = status.nnz.begin();
     for (const Trained& t : trained_) {
+      const std::string& tensor = network_.parameters().list()[t.index].name;
       const double threshold = t.penalised ? alpha * static_cast<double>(kLambda) : 0.0;
       std::uint64_t nonzero = 0;
       for (std::size_t i = 0; i < after[t.index].size(); ++i) {
@@ -299,15 +300,15 @@ class TrainingWorkload final : public Workload {
         nonzero += got != 0.0 ? 1U : 0U;
         // Two roundings, of the step and of the difference to a rounded threshold.
         if (!(std::fabs(got - want) <= 0x1p-23 * std::fabs(moved_to) + 1e-12)) {
-          fail(fmt::format("{}[{}] is {:.9g} after a step, in float64 {:.9g}",
-                           network_.parameters().list()[t.index].name, i, got, want));
+          fail(fmt::format("{}[{}] is {:.9g} after a step, in float64 {:.9g}", tensor, i, got,
+                           want));
         }
       }
-      if (t.penalised && status.nnz[group++] != nonzero) {
-        fail(fmt::format("{} has {} nonzeros, {} were counted",
-                         network_.parameters().list()[t.index].name, nonzero,
-                         status.nnz[group - 1]));
+      if (!t.penalised) continue;
+      if (*counted != nonzero) {
+        fail(fmt::format("{} has {} nonzeros, {} were counted", tensor, nonzero, *counted));
       }
+      ++counted;
     }
   }
 

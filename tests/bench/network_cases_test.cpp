@@ -98,9 +98,9 @@ TEST(SearchCases, AreTheExamples) {
   const std::string examples = std::string(CTH_SOURCE_DIR) + "/examples/";
   EXPECT_EQ(text(bench::single_search()), text(load_config(examples + "mackey_glass_single.toml")));
   EXPECT_EQ(text(bench::layer_search()),
-            text(load_config(
-                examples + "mackey_glass_multi.toml",
-                {"train.steps=4000", "sparsity.tolerance=0.1", "sparsity.layers_required=2"})));
+            text(load_config(examples + "mackey_glass_multi.toml",
+                             {"train.steps=4000", "sparsity.tolerance=0.1",
+                              "sparsity.layers_required=2", "search.first_hit_after=2000"})));
 }
 
 /// A place of its own for temporary folders.
@@ -268,6 +268,20 @@ TEST(NetworkCaseFaults, WrongTrainingStepsAreFound) {
   for (const Fault fault : {Fault::kNormGradient, Fault::kPoolGradient, Fault::kLearningRate,
                             Fault::kLambda, Fault::kNoStep}) {
     expect_found(bench::training_cases, fault, Extent::kWhole);
+  }
+}
+
+TEST(NetworkCaseFaults, CallsNotMadeAreFound) {
+  const auto backend = cpu::make_cpu_backend("reference", 1);
+  const bench::Room room = small_room(*backend);
+  for (const Collect& collect : {Collect(bench::product_cases), Collect(bench::conv_cases)}) {
+    for (const Case& c : collect(room)) {
+      SCOPED_TRACE(c.name);
+      const std::unique_ptr<Workload> workload = c.make(room, 1);
+      workload->check();
+      workload->reset();
+      EXPECT_THROW(workload->check_after(1), CheckFailed);
+    }
   }
 }
 
