@@ -4,3 +4,12 @@ set(cuthresh_bench_list_case_sources
   cases/lists.cpp
   cases/prox_step_cases.cpp)
 set(cuthresh_bench_case_sources cases/cases.cpp ${cuthresh_bench_list_case_sources})
+set(cuthresh_bench_network_case_sources
+  cases/conv_cases.cpp
+  cases/float64_network.cpp
+  cases/layer_workload.cpp
+  cases/models.cpp
+  cases/product_cases.cpp
+  cases/search_cases.cpp
+  cases/training_cases.cpp)
+list(APPEND cuthresh_bench_case_sources ${cuthresh_bench_network_case_sources})

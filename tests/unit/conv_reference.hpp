@@ -6,31 +6,18 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "backend/image_ops.hpp"
+#include "bench/cases/float64_sum.hpp"
 #include "support/reference_net.hpp"
 
 namespace cuthresh::testing {
 
-struct ConvSum {
-  double value = 0.0;
-  double magnitude = 0.0;
-  double terms = 0.0;
-  void add(double term) {
-    value += term;
-    magnitude += std::fabs(term);
-    terms += 1.0;
-  }
-  /// Rounding errors of a sum grow with the root of the terms: four times that, and what the terms
-  /// themselves (a derivative, a bias) bring.
-  double tolerance() const { return 0x1p-24 * (4.0 * std::sqrt(terms) + 16.0) * magnitude + 1e-7; }
-};
-
+using ConvSum = bench::Float64Sum;
 using ConvSums = std::vector<ConvSum>;
 
 inline std::string activation_text(Activation a) {
