@@ -36,8 +36,7 @@ Calibration calibrate(std::int64_t sets, std::int64_t max_calls, const Sample& s
     seconds = sample(calls);
     if (seconds >= kSampleSeconds) break;
     const double grow = std::min(1.25 * kSampleSeconds / std::max(seconds, 1e-9), 1000.0);
-    const std::int64_t more =
-        whole_rotations(grow * static_cast<double>(calls), sets, max_calls);
+    const std::int64_t more = whole_rotations(grow * static_cast<double>(calls), sets, max_calls);
     if (more <= calls) break;
     calls = more;
     sample(calls);

@@ -30,7 +30,7 @@ class Instruments {
   virtual ~Instruments() = default;
 
   virtual Clock& clock() = 0;
-  virtual std::int64_t threads() const = 0;  ///< of the host that the room computes with
+  virtual std::int64_t threads() const = 0;      ///< of the host that the room computes with
   virtual std::int64_t free_bytes() const = 0;   ///< of the room's memory, less a reserve
   virtual std::int64_t cache_bytes() const = 0;  ///< of its last level
   virtual std::vector<CeilingWay> ways(Traffic traffic) = 0;

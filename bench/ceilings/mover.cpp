@@ -1,0 +1,110 @@
+#include "bench/ceilings/mover.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "core/array.hpp"
+
+namespace cuthresh::bench {
+namespace {
+
+constexpr std::uint64_t kSeed = 271828;
+constexpr std::int64_t kPiece = std::int64_t{1} << 20;  // of host memory that is compared at a time
+
+class MoverWorkload final : public Workload {
+ public:
+  MoverWorkload(const Room& room, Traffic traffic, std::int64_t footprint, std::int64_t sets,
+                Mover mover)
+      : room_(room.backend),
+        traffic_(traffic),
+        n_(length(traffic, footprint)),
+        mover_(std::move(mover)),
+        x_(room.backend, n_ * sets),
+        y_(room.backend, y_length() * sets) {
+    room_.initialise_uniform(x_.data(), x_.size(), 1.0f, kSeed, 0);
+    room_.initialise_uniform(y_.data(), y_.size(), 1.0f, kSeed, 1);
+  }
+
+  std::string check() override {
+    const std::vector<float> before = piece(y_, 0, y_length());
+    call(0);
+    if (traffic_ == Traffic::kRead) {
+      check_sum(before.front());
+    } else {
+      check_values(before);
+    }
+    return fmt::format("{} floats to the bit", n_);
+  }
+
+  void call(std::int64_t set) override {
+    mover_(x_.data() + set * n_, y_.data() + set * y_length(), n_);
+  }
+
+  void check_after(std::int64_t) override {
+    if (traffic_ == Traffic::kRead) return;  // any 32 bits are a sum
+    for (const float value : piece(y_, 0, std::min(n_, kPiece))) {
+      if (!std::isfinite(value)) throw CheckFailed("values are not finite after timing");
+    }
+  }
+
+ private:
+  static std::int64_t length(Traffic traffic, std::int64_t footprint) {
+    const std::int64_t bytes = traffic == Traffic::kRead ? 4 : 8;  // an entry, of all arrays
+    return std::max<std::int64_t>(1, footprint / bytes / kMoverUnit) * kMoverUnit;
+  }
+  std::int64_t y_length() const { return traffic_ == Traffic::kRead ? kMoverUnit : n_; }
+
+  std::vector<float> piece(const Array<float>& from, std::int64_t first, std::int64_t count) {
+    std::vector<float> host(static_cast<std::size_t>(count));
+    room_.download(host.data(), from.data() + first, host.size() * sizeof(float));
+    return host;
+  }
+
+  void check_sum(float before) {
+    auto want = std::bit_cast<std::uint32_t>(before);
+    for (std::int64_t first = 0; first < n_; first += kPiece) {
+      for (const float value : piece(x_, first, std::min(kPiece, n_ - first))) {
+        want += std::bit_cast<std::uint32_t>(value);
+      }
+    }
+    const auto got = std::bit_cast<std::uint32_t>(piece(y_, 0, 1).front());
+    if (got != want) throw CheckFailed(fmt::format("the sum of all bits is {}, not {}", got, want));
+  }
+
+  void check_values(const std::vector<float>& before) {
+    for (std::int64_t first = 0; first < n_; first += kPiece) {
+      const std::int64_t count = std::min(kPiece, n_ - first);
+      const std::vector<float> x = piece(x_, first, count);
+      const std::vector<float> y = piece(y_, first, count);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const float old = before[static_cast<std::size_t>(first) + i];
+        const float want = traffic_ == Traffic::kStream ? old + x[i] : x[i];
+        if (y[i] != want) {
+          throw CheckFailed(fmt::format("entry {} is {}, not {}",
+                                        first + static_cast<std::int64_t>(i), y[i], want));
+        }
+      }
+    }
+  }
+
+  Backend& room_;
+  Traffic traffic_;
+  std::int64_t n_;
+  Mover mover_;
+  Array<float> x_, y_;
+};
+
+}  // namespace
+
+std::unique_ptr<Workload> make_mover_workload(const Room& room, Traffic traffic,
+                                              std::int64_t footprint, std::int64_t sets,
+                                              Mover mover) {
+  return std::make_unique<MoverWorkload>(room, traffic, footprint, sets, std::move(mover));
+}
+
+}  // namespace cuthresh::bench
