@@ -52,8 +52,7 @@ RULES = {
 # The one place that knows which rooms were built, and what times a room from inside: the clock of a GPU's stream, and
 # loops divided among threads as the room's are.
 EXEMPT = {("src/core/registry.cpp", "cpu"), ("src/core/registry.cpp", "cuda"), ("bench/ceilings/cpu.cpp", "cpu"),
-          ("bench/ceilings/cuda.cu", "cuda"), ("bench/core/cuda_clock.hpp", "cuda"),
-          ("bench/core/cuda_graph.hpp", "cuda"), ("bench/core/cuda_graph.cpp", "cuda")}
+          ("bench/ceilings/cuda_instruments.cpp", "cuda"), ("bench/core/cuda_graph.hpp", "cuda")}
 
 STANDARD_ONLY = {"kernels", "include"}
 ONEDNN_FILES = ("src/cpu/gemm_onednn.cpp", "src/cpu/conv_onednn.cpp")

@@ -34,7 +34,7 @@ class MoverWorkload final : public Workload {
     const std::vector<float> before = piece(y_, 0, y_length());
     call(0);
     if (traffic_ == Traffic::kRead) {
-      check_sum(before.front());
+      check_sum(before);
     } else {
       check_values(before);
     }
@@ -65,14 +65,19 @@ class MoverWorkload final : public Workload {
     return host;
   }
 
-  void check_sum(float before) {
-    auto want = std::bit_cast<std::uint32_t>(before);
+  /// Modulo 2³², so that the order does not matter.
+  static std::uint32_t sum_of_bits(const std::vector<float>& values) {
+    std::uint32_t sum = 0;
+    for (const float value : values) sum += std::bit_cast<std::uint32_t>(value);
+    return sum;
+  }
+
+  void check_sum(const std::vector<float>& before) {
+    std::uint32_t want = sum_of_bits(before);
     for (std::int64_t first = 0; first < n_; first += kPiece) {
-      for (const float value : piece(x_, first, std::min(kPiece, n_ - first))) {
-        want += std::bit_cast<std::uint32_t>(value);
-      }
+      want += sum_of_bits(piece(x_, first, std::min(kPiece, n_ - first)));
     }
-    const auto got = std::bit_cast<std::uint32_t>(piece(y_, 0, 1).front());
+    const std::uint32_t got = sum_of_bits(piece(y_, 0, y_length()));
     if (got != want) throw CheckFailed(fmt::format("the sum of all bits is {}, not {}", got, want));
   }
 

@@ -11,7 +11,7 @@
 namespace cuthresh::bench {
 
 /// Moves n floats, a multiple of kMoverUnit, at 64-byte boundaries; enqueues.
-///   read:   adds the bits of x, as 32-bit numbers modulo 2³², to the number that y points to
+///   read:   adds the bits of x to the kMoverUnit 32-bit numbers that y points to, in any division
 ///   copy:   y = x
 ///   stream: y = y + x
 using Mover = std::function<void(const float* x, float* y, std::int64_t n)>;
