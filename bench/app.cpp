@@ -205,7 +205,9 @@ int run_program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kWrongUse;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    fmt::print(stderr, "cuthresh-bench: error: {}; see cuthresh-bench --help\n", error.what());
+    return kWrongUse;
   }
   try {
     return measure(options);
