@@ -14,7 +14,10 @@ namespace cuthresh::bench {
 namespace {
 
 constexpr std::uint64_t kSeed = 271828;
-constexpr std::int64_t kPiece = std::int64_t{1} << 20;  // of host memory that is compared at a time
+// Entries that are held on the host at a time; of a set with more than kMostPieces, as many spread
+// over it.
+constexpr std::int64_t kPiece = std::int64_t{1} << 20;
+constexpr std::int64_t kMostPieces = 64;
 
 class MoverWorkload final : public Workload {
  public:
@@ -30,16 +33,7 @@ class MoverWorkload final : public Workload {
     room_.initialise_uniform(y_.data(), y_.size(), 1.0f, kSeed, 1);
   }
 
-  std::string check() override {
-    const std::vector<float> before = piece(y_, 0, y_length());
-    call(0);
-    if (traffic_ == Traffic::kRead) {
-      check_sum(before);
-    } else {
-      check_values(before);
-    }
-    return fmt::format("{} floats to the bit", n_);
-  }
+  std::string check() override { return traffic_ == Traffic::kRead ? check_sum() : check_values(); }
 
   void call(std::int64_t set) override {
     mover_(x_.data() + set * n_, y_.data() + set * y_length(), n_);
@@ -72,27 +66,40 @@ class MoverWorkload final : public Workload {
     return sum;
   }
 
-  void check_sum(const std::vector<float>& before) {
-    std::uint32_t want = sum_of_bits(before);
+  std::string check_sum() {
+    std::uint32_t want = sum_of_bits(piece(y_, 0, y_length()));
+    call(0);
     for (std::int64_t first = 0; first < n_; first += kPiece) {
       want += sum_of_bits(piece(x_, first, std::min(kPiece, n_ - first)));
     }
     const std::uint32_t got = sum_of_bits(piece(y_, 0, y_length()));
     if (got != want) throw CheckFailed(fmt::format("the sum of all bits is {}, not {}", got, want));
+    return fmt::format("the sum of {} floats' bits", n_);
   }
 
-  void check_values(const std::vector<float>& before) {
-    for (std::int64_t first = 0; first < n_; first += kPiece) {
-      const std::int64_t count = std::min(kPiece, n_ - first);
-      const std::vector<float> x = piece(x_, first, count);
-      const std::vector<float> y = piece(y_, first, count);
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        const float old = before[static_cast<std::size_t>(first) + i];
-        const float want = traffic_ == Traffic::kStream ? old + x[i] : x[i];
-        if (y[i] != want) {
-          throw CheckFailed(fmt::format("entry {} is {}, not {}",
-                                        first + static_cast<std::int64_t>(i), y[i], want));
-        }
+  std::string check_values() {
+    const std::int64_t count = std::min(kPiece, n_);
+    const std::int64_t pieces = std::min(kMostPieces, (n_ + kPiece - 1) / kPiece);
+    const auto first_of = [&](std::int64_t i) {
+      return pieces == 1 ? 0 : (n_ - count) / (pieces - 1) * i;
+    };
+    std::vector<std::vector<float>> before;
+    for (std::int64_t i = 0; i < pieces; ++i) before.push_back(piece(y_, first_of(i), count));
+    call(0);
+    for (std::int64_t i = 0; i < pieces; ++i) {
+      compare(first_of(i), count, before[static_cast<std::size_t>(i)]);
+    }
+    return fmt::format("{} floats to the bit", pieces * count);
+  }
+
+  void compare(std::int64_t first, std::int64_t count, const std::vector<float>& before) {
+    const std::vector<float> x = piece(x_, first, count);
+    const std::vector<float> y = piece(y_, first, count);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const float want = traffic_ == Traffic::kStream ? before[i] + x[i] : x[i];
+      if (y[i] != want) {
+        throw CheckFailed(fmt::format("entry {} is {}, not {}",
+                                      first + static_cast<std::int64_t>(i), y[i], want));
       }
     }
   }

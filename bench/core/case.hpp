@@ -65,6 +65,8 @@ struct Case {
   bool rotates = false;  ///< has a cold column: more sets than one can be made
   bool waits = false;    ///< a call reads its result: timed by the wall clock, not by a replayed graph
   std::int64_t max_calls = 0;  ///< calls a sample at most (then reset()); 0: any number
+  /// Samples of one measurement at most, and then none to warm up; 0: as many as the clock wants.
+  std::int64_t max_samples = 0;
   std::function<std::unique_ptr<Workload>(const Room& room, std::int64_t sets)> make;
   /// Empty when this room has what the case needs; else the reason why it is left out.
   std::function<std::string(const Room& room)> lacks = {};

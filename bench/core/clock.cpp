@@ -15,7 +15,9 @@ constexpr std::int64_t kLongSamples = 3;
 constexpr std::int64_t kMostSamples = 1000;
 
 /// At least `wanted` calls as whole rotations, as far as max_calls lets them.
-std::int64_t whole_rotations(double wanted, std::int64_t sets, std::int64_t max_calls) {
+std::int64_t whole_rotations(double wanted, const CallLimits& limits) {
+  const std::int64_t sets = limits.sets;
+  const std::int64_t max_calls = limits.max_calls;
   const auto rounds = static_cast<std::int64_t>(std::ceil(wanted / static_cast<double>(sets)));
   const std::int64_t calls = std::max<std::int64_t>(rounds, 1) * sets;
   if (max_calls <= 0 || calls <= max_calls) return calls;
@@ -27,8 +29,8 @@ struct Calibration {
   double seconds = 0.0;
 };
 
-Calibration calibrate(std::int64_t sets, std::int64_t max_calls, const Sample& sample) {
-  std::int64_t calls = whole_rotations(1.0, sets, max_calls);
+Calibration calibrate(const CallLimits& limits, const Sample& sample) {
+  std::int64_t calls = whole_rotations(1.0, limits);
   double seconds = sample(calls);  // memory is touched for the first time, a graph uploaded
   if (seconds > kLongSeconds) return {calls, seconds};
   // A first guess can be off where a call gets faster with repetition, so a few rounds.
@@ -36,7 +38,7 @@ Calibration calibrate(std::int64_t sets, std::int64_t max_calls, const Sample& s
     seconds = sample(calls);
     if (seconds >= kSampleSeconds) break;
     const double grow = std::min(1.25 * kSampleSeconds / std::max(seconds, 1e-9), 1000.0);
-    const std::int64_t more = whole_rotations(grow * static_cast<double>(calls), sets, max_calls);
+    const std::int64_t more = whole_rotations(grow * static_cast<double>(calls), limits);
     if (more <= calls) break;
     calls = more;
     sample(calls);
@@ -44,10 +46,10 @@ Calibration calibrate(std::int64_t sets, std::int64_t max_calls, const Sample& s
   return {calls, seconds};
 }
 
-/// 30, or what fits into ten times the time that was asked for.
+/// 30, or what fits into four times the time that was asked for.
 std::int64_t least_samples(const ClockOptions& options, double sample_seconds) {
   if (sample_seconds > kLongSeconds) return kLongSamples;
-  const double fit = 10.0 * options.min_seconds / std::max(sample_seconds, 1e-9);
+  const double fit = 4.0 * options.min_seconds / std::max(sample_seconds, 1e-9);
   if (fit >= static_cast<double>(kShortSamples)) return kShortSamples;
   return std::max(kFewSamples, static_cast<std::int64_t>(fit));
 }
@@ -62,13 +64,14 @@ Timing timing_of(std::vector<double> samples, std::int64_t calls) {
           static_cast<std::int64_t>(n), calls};
 }
 
-Timing take_samples(const ClockOptions& options, std::int64_t sets, std::int64_t max_calls,
-                    const Sample& sample) {
-  std::int64_t calls = whole_rotations(1.0, sets, max_calls);
+Timing take_samples(const ClockOptions& options, const CallLimits& limits, const Sample& sample) {
+  std::int64_t calls = whole_rotations(1.0, limits);
   std::int64_t least = kLongSamples;
   double until = 0.0;
-  if (!options.smoke) {
-    const Calibration found = calibrate(sets, max_calls, sample);
+  if (limits.max_samples > 0) {
+    least = options.smoke ? std::min(kLongSamples, limits.max_samples) : limits.max_samples;
+  } else if (!options.smoke) {
+    const Calibration found = calibrate(limits, sample);
     calls = found.calls;
     least = least_samples(options, found.seconds);
     until = found.seconds > kLongSeconds ? 0.0 : options.min_seconds;
@@ -87,15 +90,15 @@ double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-Timing WallClock::time(Workload& workload, std::int64_t sets, std::int64_t max_calls, bool) {
-  return take_samples(options_, sets, max_calls, [&](std::int64_t calls) {
+Timing WallClock::time(Workload& workload, const CallLimits& limits) {
+  return take_samples(options_, limits, [&](std::int64_t calls) {
     workload.reset();
     backend_.synchronize();
     const double begin = now_();
     std::int64_t set = 0;
     for (std::int64_t i = 0; i < calls; ++i) {
       workload.call(set);
-      if (++set == sets) set = 0;
+      if (++set == limits.sets) set = 0;
     }
     backend_.synchronize();
     return now_() - begin;

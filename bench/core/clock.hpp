@@ -16,6 +16,14 @@ struct ClockOptions {
   bool smoke = false;        ///< three samples of one call a set: its times mean nothing
 };
 
+/// How a case may be called.
+struct CallLimits {
+  std::int64_t sets = 1;         ///< that the calls are rotated over
+  std::int64_t max_calls = 0;    ///< as in Case
+  std::int64_t max_samples = 0;  ///< as in Case
+  bool waits = false;            ///< as in Case
+};
+
 class Clock {
  public:
   Clock() = default;
@@ -23,10 +31,8 @@ class Clock {
   Clock& operator=(const Clock&) = delete;
   virtual ~Clock() = default;
 
-  /// Times calls rotated over `sets`, from a reset() before each sample, which has at most
-  /// `max_calls` calls (0: any number). `waits` as in Case.
-  virtual Timing time(Workload& workload, std::int64_t sets, std::int64_t max_calls,
-                      bool waits) = 0;
+  /// Times calls, from a reset() before each sample.
+  virtual Timing time(Workload& workload, const CallLimits& limits) = 0;
 };
 
 /// Minimum, median and 90th percentile of samples in microseconds a call.
@@ -37,8 +43,7 @@ using Sample = std::function<double(std::int64_t calls)>;
 
 /// Finds how many calls make a sample of 2 ms, whole rotations over the sets, then takes samples
 /// for min_seconds: 30 or more of short ones, 5 or more of long ones, 3 of more than a second.
-Timing take_samples(const ClockOptions& options, std::int64_t sets, std::int64_t max_calls,
-                    const Sample& sample);
+Timing take_samples(const ClockOptions& options, const CallLimits& limits, const Sample& sample);
 
 /// Seconds since some moment.
 double steady_seconds();
@@ -50,7 +55,7 @@ class WallClock final : public Clock {
             std::function<double()> now = steady_seconds)
       : backend_(backend), options_(options), now_(std::move(now)) {}
 
-  Timing time(Workload& workload, std::int64_t sets, std::int64_t max_calls, bool waits) override;
+  Timing time(Workload& workload, const CallLimits& limits) override;
 
  private:
   Backend& backend_;

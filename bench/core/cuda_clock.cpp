@@ -35,8 +35,8 @@ class Event {
 
 }  // namespace
 
-Timing CudaClock::time(Workload& workload, std::int64_t sets, std::int64_t max_calls, bool waits) {
-  if (waits) return wall_.time(workload, sets, max_calls, waits);
+Timing CudaClock::time(Workload& workload, const CallLimits& limits) {
+  if (limits.waits) return wall_.time(workload, limits);
   const cudaStream_t stream = stream_of(backend_);
   Event begin, end;
   std::unique_ptr<Graph> graph;
@@ -44,20 +44,21 @@ Timing CudaClock::time(Workload& workload, std::int64_t sets, std::int64_t max_c
   const auto capture = [&](std::int64_t calls) {
     graph.reset();
     graph = std::make_unique<Graph>(stream, [&] {
-      for (std::int64_t i = 0; i < calls; ++i) workload.call(i % sets);
+      for (std::int64_t i = 0; i < calls; ++i) workload.call(i % limits.sets);
     });
     captured = calls;
   };
-  const std::int64_t most = std::max(kMostGraphCalls, sets);
-  return take_samples(options_, sets, max_calls > 0 ? std::min(max_calls, most) : most,
-                      [&](std::int64_t calls) {
-                        if (calls != captured) capture(calls);
-                        workload.reset();
-                        begin.record(stream);
-                        graph->launch();
-                        end.record(stream);
-                        return end.seconds_since(begin);
-                      });
+  const std::int64_t most = std::max(kMostGraphCalls, limits.sets);
+  CallLimits of_graph = limits;
+  of_graph.max_calls = limits.max_calls > 0 ? std::min(limits.max_calls, most) : most;
+  return take_samples(options_, of_graph, [&](std::int64_t calls) {
+    if (calls != captured) capture(calls);
+    workload.reset();
+    begin.record(stream);
+    graph->launch();
+    end.record(stream);
+    return end.seconds_since(begin);
+  });
 }
 
 }  // namespace cuthresh::bench

@@ -11,7 +11,7 @@ class CudaClock final : public Clock {
   CudaClock(Backend& cuda_room, const ClockOptions& options)
       : backend_(cuda_room), options_(options), wall_(cuda_room, options) {}
 
-  Timing time(Workload& workload, std::int64_t sets, std::int64_t max_calls, bool waits) override;
+  Timing time(Workload& workload, const CallLimits& limits) override;
 
  private:
   Backend& backend_;

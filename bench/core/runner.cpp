@@ -134,7 +134,7 @@ Timing Runner::time_way(const CeilingWay& way, const Ceiling& ceiling) {
   const std::int64_t sets = ceiling.cold ? cold_sets(ceiling.footprint) : 1;
   const auto workload = way.make(room_, ceiling.footprint, sets);
   workload->check();
-  const Timing timing = clock_.time(*workload, sets, 0, false);
+  const Timing timing = clock_.time(*workload, {.sets = sets});
   workload->check_after(timing.calls);
   return timing;
 }
@@ -181,7 +181,7 @@ Row Runner::measure(const Job& job) {
   const auto workload = c.make(room_, job.sets);
   row.checked = workload->check();
   for (Timing* timing : {&row.timing, &row.again}) {
-    *timing = clock_.time(*workload, job.sets, c.max_calls, c.waits);
+    *timing = clock_.time(*workload, {job.sets, c.max_calls, c.max_samples, c.waits});
     workload->check_after(timing->calls);
   }
   row.more = workload->more();

@@ -42,9 +42,9 @@ class Ticking final : public Workload {
 class WallClockTest : public ::testing::Test {
  protected:
   Timing time(Ticking& workload, std::int64_t sets, std::int64_t max_calls,
-              const ClockOptions& options = {}) {
+              const ClockOptions& options = {}, std::int64_t max_samples = 0) {
     WallClock clock(*backend_, options, [&] { return workload.now; });
-    return clock.time(workload, sets, max_calls, false);
+    return clock.time(workload, {.sets = sets, .max_calls = max_calls, .max_samples = max_samples});
   }
 
  private:
@@ -78,12 +78,11 @@ TEST_F(WallClockTest, ShortCallsFillASampleOfTwoMilliseconds) {
   EXPECT_GE(workload.resets, timing.samples + 1) << "no reset before a sample";
 }
 
-TEST_F(WallClockTest, LittleTimeStillGivesThirtySamples) {
+TEST_F(WallClockTest, LittleTimeGivesAsManyShortSamples) {
   Ticking workload(1e-5, 1);
-  EXPECT_EQ(time(workload, 1, 0, {0.001, false}).samples, 5)
-      << "ten times the time asked for holds no more";
-  Ticking other(1e-5, 1);
-  EXPECT_EQ(time(other, 1, 0, {0.01, false}).samples, 30);
+  EXPECT_EQ(time(workload, 1, 0, {0.025, false}).samples, 30);
+  Ticking hasty(1e-5, 1);
+  EXPECT_EQ(time(hasty, 1, 0, {0.001, false}).samples, 5);
 }
 
 TEST_F(WallClockTest, NoMoreCallsThanTheCaseAllows) {
@@ -115,8 +114,19 @@ TEST_F(WallClockTest, LongCallsGetThreeSamples) {
 }
 
 TEST_F(WallClockTest, HalfLongCallsGetWhatFits) {
-  Ticking workload(0.3, 1);
-  EXPECT_EQ(time(workload, 1, 0).samples, 10);
+  Ticking workload(0.1, 1);
+  EXPECT_EQ(time(workload, 1, 0, {0.251, false}).samples, 10);
+}
+
+TEST_F(WallClockTest, NoMoreSamplesThanTheCaseAllowsAndNoneToWarmUp) {
+  Ticking workload(1e-3, 2);
+  const Timing timing = time(workload, 2, 0, {}, 7);
+  EXPECT_EQ(timing.samples, 7);
+  EXPECT_EQ(timing.calls, 2);
+  EXPECT_EQ(workload.resets, 7);
+  Ticking smoke(1e-3, 1);
+  EXPECT_EQ(time(smoke, 1, 0, {0.3, true}, 1).samples, 1);
+  EXPECT_EQ(smoke.resets, 1);
 }
 
 TEST_F(WallClockTest, SmokeHardlyTakesTime) {

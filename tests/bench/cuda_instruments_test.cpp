@@ -50,7 +50,7 @@ TEST_F(CudaInstrumentsTest, ReplaysOneGraphFromAResetEachSample) {
   Setting workload(*backend_, 3);
   workload.resets = 0;
   simt::recording().clear();
-  const Timing timing = instruments_->clock().time(workload, 3, 0, false);
+  const Timing timing = instruments_->clock().time(workload, {.sets = 3});
   EXPECT_EQ(timing.samples, 3);
   EXPECT_EQ(timing.calls, 3);
   EXPECT_EQ(workload.resets, timing.samples);
@@ -63,7 +63,7 @@ TEST_F(CudaInstrumentsTest, ReplaysOneGraphFromAResetEachSample) {
 TEST_F(CudaInstrumentsTest, CallsThatWaitAreNotCaptured) {
   Setting workload(*backend_, 1);
   simt::recording().clear();
-  const Timing timing = instruments_->clock().time(workload, 1, 0, true);
+  const Timing timing = instruments_->clock().time(workload, {.waits = true});
   EXPECT_EQ(workload.calls, timing.samples * timing.calls);
   EXPECT_EQ(simt::recording().count(simt::CallKind::kGraphLaunch), 0U);
 }
@@ -71,7 +71,7 @@ TEST_F(CudaInstrumentsTest, CallsThatWaitAreNotCaptured) {
 TEST_F(CudaInstrumentsTest, AFullMeasurementFillsItsSamples) {
   const auto timed = make_cuda_instruments(*backend_, {0.01, false});
   Setting workload(*backend_, 2);
-  const Timing timing = timed->clock().time(workload, 2, 50, false);
+  const Timing timing = timed->clock().time(workload, {.sets = 2, .max_calls = 50});
   EXPECT_LE(timing.calls, 50);
   EXPECT_EQ(timing.calls % 2, 0);
   EXPECT_GE(timing.samples, 5);
@@ -88,7 +88,7 @@ TEST_F(CudaInstrumentsTest, EveryWayMovesWhatItSays) {
         SCOPED_TRACE(way.how + ", " + std::to_string(footprint));
         const auto workload = way.make(room_, footprint, 2);
         EXPECT_NO_THROW(workload->check());
-        EXPECT_NO_THROW(instruments_->clock().time(*workload, 2, 0, false));
+        EXPECT_NO_THROW(instruments_->clock().time(*workload, {.sets = 2}));
         EXPECT_NO_THROW(workload->check_after(2));
       }
     }
@@ -102,7 +102,7 @@ TEST_F(CudaInstrumentsTest, StartsAreCountedThenTimed) {
     SCOPED_TRACE(c.name);
     const auto workload = c.make(room_, 1);
     EXPECT_NO_THROW(workload->check());
-    EXPECT_NO_THROW(instruments_->clock().time(*workload, 1, c.max_calls, c.waits));
+    EXPECT_NO_THROW(instruments_->clock().time(*workload, {.waits = c.waits}));
   }
 }
 

@@ -67,10 +67,9 @@ class FakeClock final : public bench::Clock {
  public:
   explicit FakeClock(Log& log) : log_(log) {}
 
-  bench::Timing time(bench::Workload& workload, std::int64_t sets, std::int64_t max_calls,
-                     bool waits) override {
-    log_("time " + std::to_string(sets) + " " + std::to_string(max_calls) +
-         (waits ? " waits" : ""));
+  bench::Timing time(bench::Workload& workload, const bench::CallLimits& limits) override {
+    log_("time " + std::to_string(limits.sets) + " " + std::to_string(limits.max_calls) + " " +
+         std::to_string(limits.max_samples) + (limits.waits ? " waits" : ""));
     workload.call(0);
     const double us = next_us_;
     next_us_ += 1.0;

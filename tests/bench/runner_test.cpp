@@ -72,11 +72,12 @@ class RunnerTest : public ::testing::Test {
 TEST_F(RunnerTest, ChecksThenTimesTwiceAndLooksAfterEach) {
   Case c = case_of("group/one");
   c.max_calls = 9;
+  c.max_samples = 4;
   c.waits = true;
   c.work = {600.0, 2.0};
   const Findings found = run({c});
-  EXPECT_THAT(log_.lines, ElementsAre("make group/one 1", "check group/one", "time 1 9 waits",
-                                      "after group/one 5", "time 1 9 waits", "after group/one 5",
+  EXPECT_THAT(log_.lines, ElementsAre("make group/one 1", "check group/one", "time 1 9 4 waits",
+                                      "after group/one 5", "time 1 9 4 waits", "after group/one 5",
                                       "drop group/one"));
   ASSERT_EQ(found.rows.size(), 1U);
   const Row& row = found.rows.front();
