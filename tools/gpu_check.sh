@@ -7,7 +7,7 @@
 #   gpu_check.sh --make-bundle DIR [--arch A] [--build DIR2]
 #                                                build for another machine (no GPU needed here)
 #
-# --steps: which of tests,runs,table,sanitizers,experiments (all), where a runner limits how long one command may take.
+# --steps: which of tests,runs,bench,sanitizers,experiments (all), where a runner limits how long one command may take.
 # --images FOLDER: for the full-size experiments; its folders fashion-mnist, mnist and cifar10 hold the data, what is not
 #   there is skipped. --experiment-seconds N: for each of them (6 hours).
 # --arch: CUDA architectures, e.g. 90-real (the default of --make-bundle) or 80-real;90-real.
@@ -57,7 +57,7 @@ root="$(cd "$here/.." && pwd)"
 for tool in /usr/local/cuda/bin; do
   [[ -x $tool/nvcc ]] && PATH="$PATH:$tool"
 done
-programs=(gpu_rooms_test gpu_test cuthresh-gpu-table cuthresh_command)
+programs=(gpu_rooms_test gpu_test cuthresh-bench cuthresh_command)
 
 # compile DIR CMAKE-OPTIONS...: configures DIR and builds the programs there.
 compile() {
@@ -65,7 +65,7 @@ compile() {
   shift
   command -v ninja >/dev/null && generator=(-G Ninja)
   cmake -S "$root" -B "$folder" ${generator[@]+"${generator[@]}"} -DCMAKE_BUILD_TYPE=Release -DCUTHRESH_CUDA=ON \
-    -DCUTHRESH_ONEDNN=OFF -DCUTHRESH_BUILD_BENCH=OFF -DCUTHRESH_BUILD_TESTS=ON -DCUTHRESH_BUILD_TOOL=ON \
+    -DCUTHRESH_ONEDNN=OFF -DCUTHRESH_BUILD_BENCH=ON -DCUTHRESH_BUILD_TESTS=ON -DCUTHRESH_BUILD_TOOL=ON \
     ${arch:+"-DCMAKE_CUDA_ARCHITECTURES=$arch"} "$@" &&
     cmake --build "$folder" --parallel "$(nproc)" --target "${programs[@]}"
 }

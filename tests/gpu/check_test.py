@@ -29,14 +29,12 @@ if name == "cuthresh":
     (out / "result.json").write_text(json.dumps(dict(
         device=device + " (x)", achieved=True, nnz=2000, numel=25408, rounds=1, steps_total=1, train_loss=loss,
         test_loss=loss, seconds=1.0, bytes_to_host=1)))
-elif name == "cuthresh-gpu-table":
-    if act == "skip":
-        print("skipped: no CUDA device")
-        sys.exit(77)
-    if act == "bad":
-        sys.exit(1)
-    row = dict(what="w", case="c", min_us=1.0, median_us=2.0, p90_us=3.0)
-    pathlib.Path(sys.argv[2]).write_text(json.dumps(dict(rows=[row])))
+elif name == "cuthresh-bench":
+    assert sys.argv[1:-1] == ["--device", "cuda", "--format", "json", "--out"]
+    timing = dict(min_us=1.0, median_us=2.0, p90_us=3.0, samples=30, calls=1)
+    rows = [dict(name="group/case", cold=cold, timing=timing) for cold in (False, True)]
+    pathlib.Path(sys.argv[-1]).write_text(json.dumps(dict(rows=[] if act == "empty" else rows)))
+    sys.exit(1 if act == "bad" else 0)
 else:
     print("[ RUN      ] Suite.First", flush=True)
     if act == "die":
@@ -58,7 +56,7 @@ class Report(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             base = pathlib.Path(folder)
             (base / "bin").mkdir()
-            for name in ("gpu_rooms_test", "gpu_test", "cuthresh-gpu-table", "cuthresh"):
+            for name in ("gpu_rooms_test", "gpu_test", "cuthresh-bench", "cuthresh"):
                 program = base / "bin" / name
                 program.write_text(PROGRAM.replace("{python}", sys.executable))
                 program.chmod(0o755)
@@ -81,7 +79,7 @@ class Report(unittest.TestCase):
         self.assertEqual([test["name"] for test in self.of(report, "gpu_test")], ["Suite.First"])
         self.assertEqual(self.of(report, "gpu_test")[0]["seconds"], 0.5)
         self.assertEqual(len(self.of(report, "cuthresh fit")), 3)
-        self.assertEqual(len(report["timings"]["rows"]), 1)
+        self.assertEqual(len(report["timings"]["rows"]), 2)
 
     def test_without_a_device_nothing_is_proven(self):
         code, report = self.run_check("skip")
@@ -92,13 +90,19 @@ class Report(unittest.TestCase):
                             if test["group"] != "programs"))
 
     def test_one_failure_of_any_kind_fails(self):
-        for program, group in (("gpu_test", "gpu_test"), ("cuthresh_gpu_table", "timings"),
+        for program, group in (("gpu_test", "gpu_test"), ("cuthresh_bench", "bench"),
                                ("cuthresh", "cuthresh fit")):
             code, report = self.run_check("good", **{program: "bad"})
             self.assertEqual((code, report["summary"]["status"]), (1, "failed"), program)
             self.assertIn("failed", {test["status"] for test in self.of(report, group)})
         _, report = self.run_check("good", gpu_test="bad")
         self.assertIn("a differs from b", self.of(report, "gpu_test")[0]["message"])
+
+    def test_rows_that_were_measured_are_kept_when_others_failed(self):
+        code, report = self.run_check("good", cuthresh_bench="bad")
+        self.assertEqual((code, len(report["timings"]["rows"])), (1, 2))
+        code, report = self.run_check("good", cuthresh_bench="empty")
+        self.assertEqual((code, self.of(report, "bench")[0]["status"]), (1, "failed"))
 
     def test_a_program_that_dies_fails_and_names_its_test(self):
         code, report = self.run_check("good", gpu_rooms_test="die")

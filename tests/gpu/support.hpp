@@ -1,7 +1,7 @@
 #pragma once
 
-// What the tests that need a GPU and bench/gpu share: the room's stream, CUDA graphs, sizes, a
-// training.
+// What the tests that need a GPU share: sizes, a training, and of bench/ the room's stream and CUDA
+// graphs.
 
 #include <cuda_runtime.h>
 
@@ -10,14 +10,12 @@
 #include <cstdlib>
 #include <memory>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bench/core/cuda_graph.hpp"
 #include "core/array.hpp"
-#include "cuda/backend_impl.hpp"
-#include "cuda/check.hpp"
 #include "nn/network.hpp"
 #include "support/seeded.hpp"
 
@@ -31,40 +29,9 @@ inline std::int64_t sized(std::int64_t full, std::int64_t small) {
   return is_small() ? small : full;
 }
 
-inline void expect_success(cudaError_t status, const char* call) {
-  if (status != cudaSuccess) {
-    throw std::runtime_error(std::string(call) + ": " + cuda::error_text(status));
-  }
-}
-
-inline cudaStream_t stream_of(Backend& room) {
-  return dynamic_cast<cuda::CudaBackend&>(room).context().stream().get();
-}
-
-/// What `enqueue` puts on a stream, as a graph.
-class Graph {
- public:
-  template <class F>
-  Graph(cudaStream_t stream, F enqueue) : stream_(stream) {
-    cudaGraph_t graph{};
-    expect_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
-                   "cudaStreamBeginCapture");
-    enqueue();
-    expect_success(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
-    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
-    (void)cudaGraphDestroy(graph);
-    expect_success(status, "cudaGraphInstantiate");
-  }
-  ~Graph() { (void)cudaGraphExecDestroy(executable_); }
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
-
-  void launch() { expect_success(cudaGraphLaunch(executable_, stream_), "cudaGraphLaunch"); }
-
- private:
-  cudaStream_t stream_;
-  cudaGraphExec_t executable_{};
-};
+using bench::expect_success;
+using bench::Graph;
+using bench::stream_of;
 
 /// A network with data, its loss and its step: what a training does over and over.
 class StepLoop {

@@ -18,10 +18,11 @@ import tempfile
 import time
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-STEPS = ("tests", "runs", "table", "sanitizers", "experiments")
+STEPS = ("tests", "runs", "bench", "sanitizers", "experiments")
 PROGRAM_SECONDS = 1500
 SANITIZER_SECONDS = 900
 RUN_SECONDS = 900
+BENCH_SECONDS = 3600
 FOUND_ERRORS = 86  # compute-sanitizer's exit status when it found something
 MESSAGE = 2000     # characters kept of one
 
@@ -305,19 +306,23 @@ class Check:
                  if gpu[key] is None or cpu[key] is None or not abs(gpu[key] - cpu[key]) <= tolerance * abs(cpu[key])]
         self.note("cuthresh fit", name, FAILED if wrong else PASSED, total, "; ".join(wrong), result=results)
 
-    # (d) The timing table.
+    # (d) The benchmark.
 
-    def table(self):
-        out = pathlib.Path(self.scratch) / "table.json"
-        status, text, seconds = self.timed([str(self.bin / "cuthresh-gpu-table"), "--out", str(out)],
-                                           env=self.environment, cwd=self.scratch, timeout=RUN_SECONDS)
-        if status == 77:
-            self.note("timings", "table", SKIPPED, seconds, text)
-        elif status == 0 and out.exists():
+    def bench(self):
+        if self.no_device:
+            self.note("bench", "cuthresh-bench", SKIPPED, message=self.no_device)
+            return
+        out = pathlib.Path(self.scratch) / "bench.json"
+        status, text, seconds = self.timed([str(self.bin / "cuthresh-bench"), "--device", "cuda", "--format", "json",
+                                            "--out", str(out)],
+                                           env=self.environment, cwd=self.scratch, timeout=BENCH_SECONDS)
+        # Rows whose check failed are missing in the report; the others stand.
+        if out.exists():
             self.timings = json.loads(out.read_text())
-            self.note("timings", "table", PASSED, seconds, f"{len(self.timings['rows'])} rows")
-        else:
-            self.note("timings", "table", FAILED, seconds, f"exit status {status}\n{text}")
+        rows = len(self.timings["rows"]) if self.timings else 0
+        passed = status == 0 and rows > 0
+        self.note("bench", "cuthresh-bench", PASSED if passed else FAILED, seconds,
+                  f"{rows} rows" if passed else f"exit status {status}\n{text}")
 
     def run(self, steps):
         with tempfile.TemporaryDirectory(prefix="gpu-check-") as self.scratch:
@@ -330,8 +335,8 @@ class Check:
             if "runs" in steps:
                 self.runs()
                 self.fixed_steps()
-            if "table" in steps:
-                self.table()
+            if "bench" in steps:
+                self.bench()
             if "sanitizers" in steps:
                 self.sanitizers()
             if "experiments" in steps:
@@ -351,13 +356,11 @@ def summary_of(tests, reason, failed):
     return {"status": status, "reason": reason or "", **counts}, code
 
 
-def print_table(timings):
-    print(f"{'what':34} {'case':32} {'min us':>10} {'median':>10} {'p90':>10} {'GB/s':>8} {'% ceiling':>9}")
+def print_bench(timings):
+    print(f"{'case':56} {'cache':5} {'min us':>10} {'median':>10} {'p90':>10}")
     for row in timings["rows"]:
-        cells = [f"{row[key]:10.2f}" for key in ("min_us", "median_us", "p90_us")]
-        rate = f"{row['gb_per_s']:8.0f}" if "gb_per_s" in row else " " * 8
-        share = f"{row['percent_of_stream_ceiling']:9.1f}" if "percent_of_stream_ceiling" in row else ""
-        print(f"{row['what']:34} {row['case']:32} {' '.join(cells)} {rate} {share}")
+        cells = [f"{row['timing'][key]:10.2f}" for key in ("min_us", "median_us", "p90_us")]
+        print(f"{row['name']:56} {'cold' if row['cold'] else '':5} {' '.join(cells)}")
 
 
 def main():
@@ -379,7 +382,7 @@ def main():
         built = json.loads(pathlib.Path(arguments.built).read_text())
     else:
         built = about_source(arguments.source) if arguments.source else {}
-    report = {"schema": "cuthresh/gpu-check/1", "mode": "bundle" if arguments.built else "source",
+    report = {"schema": "cuthresh/gpu-check/2", "mode": "bundle" if arguments.built else "source",
               "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
               "commit": built.get("commit"), "built": built, "steps": steps, "device": about_device(), "toolkit": toolkit()}
 
@@ -399,7 +402,7 @@ def main():
     code = write(tests, reason, timings, True)
     counts = report["summary"]
     if timings:
-        print_table(timings)
+        print_bench(timings)
     print(f"{counts['status']}: {counts[PASSED]} passed, {counts[FAILED]} failed, {counts[SKIPPED]} skipped"
           + (f"; {reason}" if reason else "") + f"\nreport: {out}")
     return code

@@ -13,7 +13,7 @@ import sys
 
 import check
 
-PROGRAMS = ("gpu_rooms_test", "gpu_test", "cuthresh-gpu-table", "cuthresh")
+PROGRAMS = ("gpu_rooms_test", "gpu_test", "cuthresh-bench", "cuthresh")
 DATA = ("tests/parity/softshrink_table.csv", "tests/parity/philox_vectors.csv", "tests/parity/mackey_glass_1000.csv",
         "tests/parity/mackey_glass_1000_data.csv", "examples/mackey_glass_single.toml",
         "examples/mackey_glass_multi.toml", "examples/fashion_mnist_single.toml", "examples/fashion_mnist_multi.toml",

@@ -14,10 +14,13 @@ enum class Spread : std::uint8_t {
   kTiles      // a block a tile
 };
 
-/// to[i] = from[i], enqueued: 8 bytes an element. size is a multiple of 4, pointers of 16 bytes.
-/// Throws std::runtime_error when CUDA refuses.
+// What a Mover does (mover.hpp), enqueued. size is a multiple of 4, pointers of 16 bytes. They
+// throw std::runtime_error when CUDA refuses.
+void sum_bits(const float* x, float* y, std::int64_t size, Spread spread, CUstream_st* stream);
 void copy(const float* from, float* to, std::int64_t size, Spread spread, CUstream_st* stream);
-/// y[i] += x[i]: 12 bytes an element, as the fused step moves.
 void add(const float* x, float* y, std::int64_t size, Spread spread, CUstream_st* stream);
+
+/// A kernel that does nothing, or where `count` is not null adds 1 to it.
+void do_nothing(std::uint32_t* count, CUstream_st* stream);
 
 }  // namespace cuthresh::bench

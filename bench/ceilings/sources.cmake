@@ -1,0 +1,15 @@
+# The CPU's ceilings for the folder that includes this: like the room's own loops optimised in every build, once per
+# instruction set.
+set(cuthresh_bench_ceilings_sources "${CMAKE_CURRENT_LIST_DIR}/cpu.cpp" "${CMAKE_CURRENT_LIST_DIR}/mover.cpp")
+set(move_options_baseline "-O3")
+set(move_options_avx2 "-O3;-mavx2")
+set(move_options_avx512 "-O3;-mavx512f")
+set(move_loops baseline)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND move_loops avx2 avx512)
+endif()
+foreach(isa IN LISTS move_loops)
+  set(file "${CMAKE_CURRENT_LIST_DIR}/cpu_loops_${isa}.cpp")
+  set_source_files_properties("${file}" PROPERTIES COMPILE_OPTIONS "${move_options_${isa}}")
+  list(APPEND cuthresh_bench_ceilings_sources "${file}")
+endforeach()
