@@ -254,18 +254,60 @@ void normalise(const uint8_t* __restrict from, int64_t n, const float* __restric
   for (int64_t i = 0; i < n; ++i) to[i] = NormaliseByte{scale[i], shift[i]}(from[i]);
 }
 
-int64_t histogram(const float* x, int64_t n, uint32_t lo, uint32_t hi, uint32_t shift,
-                  uint64_t* bins) {
-  const uint32_t base = lo >> shift;
+/// keys gets those of x that are in `wanted`; it has room for n.
+void append_keys(const float* x, int64_t n, KeyRange wanted, uint32_t* keys) {
+  int64_t count = 0;
+  int64_t i = 0;
+#if defined(__AVX512F__)
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  const __m512i first = _mm512_set1_epi32(static_cast<int32_t>(wanted.first));
+  const __m512i width = _mm512_set1_epi32(static_cast<int32_t>(wanted.last - wanted.first));
+  for (; i + 16 <= n; i += 16) {
+    const __m512i key = _mm512_and_epi32(_mm512_loadu_si512(x + i), magnitude);
+    const __mmask16 in = _mm512_cmple_epu32_mask(_mm512_sub_epi32(key, first), width);
+    if (in == 0) continue;
+    _mm512_mask_compressstoreu_epi32(keys + count, in, key);
+    count += __builtin_popcount(in);
+  }
+#endif
+  for (; i < n; ++i) {
+    const uint32_t key = magnitude_key(x[i]);
+    keys[count] = key;  // without a branch, which would be mispredicted
+    count += wanted.contains(key) ? 1 : 0;
+  }
+}
+
+KeyCounts select_keys(const float* x, int64_t n, KeyRange range, KeyRange wanted, uint32_t* keys) {
+  constexpr int64_t kBlock = 4096;  // read twice, from the nearest cache
+  const uint32_t below_width = wanted.first - range.first;
   int64_t inside = 0;
+  int64_t below = 0;
+  int64_t among = 0;
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t end = begin + kBlock < n ? begin + kBlock : n;
+    int32_t in_range = 0;
+    int32_t in_below = 0;
+    int32_t in_wanted = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const uint32_t key = magnitude_key(x[i]);
+      in_range += range.contains(key) ? 1 : 0;
+      in_below += key - range.first < below_width ? 1 : 0;
+      in_wanted += wanted.contains(key) ? 1 : 0;
+    }
+    if (keys != nullptr && in_wanted > 0) append_keys(x + begin, end - begin, wanted, keys + among);
+    inside += in_range;
+    below += in_below;
+    among += in_wanted;
+  }
+  return {inside, below, among};
+}
+
+void histogram(const float* x, int64_t n, KeyRange range, uint32_t shift, uint64_t* bins) {
+  const uint32_t base = range.first >> shift;
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t key = magnitude_key(x[i]);
-    if (key > lo && key < hi) {
-      ++bins[(key >> shift) - base];
-      ++inside;
-    }
+    if (range.contains(key)) ++bins[(key >> shift) - base];
   }
-  return inside;
 }
 
 }  // namespace
@@ -293,6 +335,7 @@ const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
                                ns::softmax,
                                ns::uniform,
                                ns::normalise,
+                               ns::select_keys,
                                ns::histogram,
                                ns::kLayers};
 
