@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "backend/backend.hpp"
@@ -52,11 +54,8 @@ class Stopwatch {
   std::vector<double> ms_;
 };
 
-/// What `check CASE` answers.
-struct Outcome {
-  std::uint64_t nnz = 0;
-  double loss = 0.0;
-};
+/// What `check CASE` answers: figures by name, in the order of the protocol.
+using Outcome = std::vector<std::pair<std::string, std::variant<std::uint64_t, double>>>;
 
 /// One kind of step. Both members start from the state file's values; both throw InternalError when
 /// a value stopped being finite, after which no more steps would be taken and a time would mean
@@ -78,6 +77,16 @@ std::unique_ptr<Case> make_large_prox_case(Backend& backend, const ModelFile& st
 /// "conv_step": forward, cross-entropy, backward, fused step with counts of the paper's
 /// convolutional network on one batch of 128 images.
 std::unique_ptr<Case> make_conv_case(Backend& backend, const ModelFile& state);
+
+/// The cases below work on tensors by formula (bench/peer/formula.hpp) of these sizes.
+/// "bracket_median_*", "search_pivot_687k": the lower median of |g| inside a bracket, a tensor.
+std::unique_ptr<Case> make_median_case(Backend& backend, const std::vector<std::int64_t>& sizes);
+/// "kth_25m": the size/10-th largest |g|.
+std::unique_ptr<Case> make_kth_case(Backend& backend, std::int64_t size);
+/// "count_25m": the nonzeros of w.
+std::unique_ptr<Case> make_count_case(Backend& backend, std::int64_t size);
+/// "certificate_25m": the stationarity residuals of w and g.
+std::unique_ptr<Case> make_certificate_case(Backend& backend, std::int64_t size);
 
 /// The values of tensor `name`; throws InputError when there is none of this shape.
 const std::vector<float>& values_of(const ModelFile& state, const std::string& name,

@@ -54,7 +54,8 @@ class ConvCase final : public Case {
     const StepStatus status = backend_.read_status(*plan_);
     require_all_steps(status, kConvCheckSteps);
     pass(Pass::kEvaluate);
-    return {status.total, sum_.to_host().front().loss / static_cast<double>(kImages)};
+    return {{"nnz", status.total},
+            {"loss", sum_.to_host().front().loss / static_cast<double>(kImages)}};
   }
 
  private:

@@ -16,6 +16,7 @@ import unittest
 PROGRAM, SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 sys.path.insert(0, os.path.join(SOURCE, "tools", "peers"))
 import safetensors  # noqa: E402
+from cases import CASES  # noqa: E402
 from state import CONV_SHAPES, WIDTHS  # noqa: E402
 
 ROWS, STEPS, RATE, LAMBDA = 1000, 200, 0.1, 1e-4
@@ -47,6 +48,35 @@ def make_conv_state():
         tensors[f"cnn.{layer}.weight"] = (shape, flat(math.prod(shape)))
         tensors[f"cnn.{layer}.bias"] = (shape[:1], flat(shape[0]))
     return tensors
+
+
+def mixed(i, stream):
+    """The hash of tools/peers/formula.py, in Python's integers."""
+    h = (i * 0x9e3779b1 + stream * 0x85ebca77) % 2**32
+    h = (h ^ h >> 16) * 0x7feb352d % 2**32
+    h = (h ^ h >> 15) * 0x846ca68b % 2**32
+    return h ^ h >> 16
+
+
+def by_formula(count, first=0):
+    """(w, g) of so many elements. Products of two 24-bit numbers are exact here, then rounded once to float32; the
+    factor 2^-12 rounds nothing."""
+    w, g = [], []
+    for i in range(first, first + count):
+        u = {stream: ((mixed(i, stream) >> 8) - 2**23) / 2**23 for stream in (1, 2, 4)}
+        g.append(u[1] * u[2] / 2**12)
+        w.append(u[4] if mixed(i, 3) % 8 == 0 else 0.0)
+    return array.array("f", w), array.array("f", g)
+
+
+def float32(value):
+    return array.array("f", [value])[0]
+
+
+def lower_median(g, lo=1e-5, hi=1e-4):
+    """(how many are strictly inside, their lower median)."""
+    inside = sorted(m for m in map(abs, g) if float32(lo) < m < float32(hi))
+    return len(inside), inside[(len(inside) - 1) // 2]
 
 
 def talk(state, requests):
@@ -125,6 +155,33 @@ class ProtocolTest(unittest.TestCase):
         self.assertGreater(memory["before_kib"], 0)
         self.assertGreater(memory["peak_kib"], memory["before_kib"] + least)
 
+    def test_medians_by_sorting(self):
+        _, whole, parts = talk(make_state(), ["check bracket_median_1m", "check search_pivot_687k"])
+        _, g = by_formula(1_000_000)
+        self.assertEqual((whole["inside"], whole["median"]), lower_median(g))
+        first = 0
+        for number, shape in enumerate(CONV_SHAPES.values(), 1):
+            size = math.prod(shape)
+            self.assertEqual((parts[f"inside_{number}"], parts[f"median_{number}"]), lower_median(g[first:first + size]))
+            first += size
+
+    def test_large_lists_and_every_case_with_its_figures(self):
+        # 25 million numbers are too many for this language, but their distribution is known. Two large cases are left
+        # out that have a small one of the same kind.
+        asked = [name for name in CASES if name not in ("prox_step_25m", "bracket_median_25m")]
+        _, *answers = talk({**make_state(), **make_conv_state()}, ["check " + case for case in asked])
+        for name, answer in zip(asked, answers, strict=True):
+            self.assertEqual(["case", *CASES[name].figures], list(answer), name)
+        count, certificate, kth = (answers[asked.index(name)] for name in ("count_25m", "certificate_25m", "kth_25m"))
+        self.assertAlmostEqual(count["nnz"] / 25e6, 1 / 8, delta=6 * (1 / 8 * 7 / 8 / 25e6)**0.5)
+        self.assertEqual(certificate["nnz"], count["nnz"])
+        # Of 25 million products of two uniform numbers the largest comes within 1 % of 2^-12.
+        self.assertAlmostEqual(certificate["on_zero"] / (2**-12 - LAMBDA), 1, delta=0.02)
+        self.assertAlmostEqual(certificate["on_nonzero"] / (2**-12 + LAMBDA), 1, delta=0.02)
+        # P(|u v| > t) = 1 - t (1 - ln t).
+        t = kth["kth"] * 2**12
+        self.assertAlmostEqual(1 - t * (1 - math.log(t)), 0.1, delta=6 * (0.1 * 0.9 / 25e6)**0.5)
+
     def test_bad_state_is_named(self):
         state = make_state()
         del state["g.fc2.weight"]
@@ -143,7 +200,8 @@ class ProtocolTest(unittest.TestCase):
             self.assertIn("non-finite", answer["error"])
 
     def test_bad_arguments(self):
-        for options in ([], ["--serve", "--threads", "0", "--state", "x"], ["--serve", "--threads", "1", "--state", "/no/file"]):
+        for options in ([], ["--serve", "--threads", "0", "--state", "x"], ["--serve", "--threads", "1", "--state", "/no/file"],
+                        ["--serve", "--threads", "1", "--state", "x", "--device", "abacus"]):
             done = subprocess.run([PROGRAM] + options, capture_output=True, text=True, timeout=100)
             self.assertEqual((done.returncode, done.stdout), (2, ""), options)
             self.assertNotEqual(done.stderr, "")

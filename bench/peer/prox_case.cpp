@@ -53,7 +53,7 @@ class ProxCase final : public Case {
       for (const float w : t.w.to_host()) sum += std::abs(static_cast<double>(w));
       size += t.w.size();
     }
-    return {backend_.read_status(*plan_).total, sum / static_cast<double>(size)};
+    return {{"nnz", backend_.read_status(*plan_).total}, {"loss", sum / static_cast<double>(size)}};
   }
 
  private:

@@ -47,7 +47,7 @@ class TrainingCase final : public Case {
   Outcome check() override {
     const StepStatus status = trainer_.run(lambda_, {}, kCheckSteps, {});
     require_all_steps(status, kCheckSteps);
-    return {status.total, trainer_.evaluate_train().loss};
+    return {{"nnz", status.total}, {"loss", trainer_.evaluate_train().loss}};
   }
 
  private:

@@ -115,6 +115,8 @@ class CpuPlan final : public ProxPlan {
   CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
           const StepMethod& step_method);
 
+  static constexpr std::int64_t kChunk = 16384;  // elements of a chunk at most
+
   std::vector<ProxTensor> tensors;
   StepMethod method;
   std::size_t groups = 0;

@@ -4,6 +4,7 @@
 
 #include "backend/backend.hpp"
 #include "cpu/image_loops.hpp"
+#include "kernels/platform.hpp"
 
 namespace cuthresh::cpu {
 
@@ -15,6 +16,25 @@ struct StepCounts {
 struct KktKeys {
   std::uint32_t on_nonzero = 0;  ///< magnitude_key of the largest residual; NaN orders above ∞
   std::uint32_t on_zero = 0;
+};
+
+/// Keys (kernels/math/bracket.hpp) from `first` to `last`, both of them included.
+struct KeyRange {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  CTH_HD bool contains(std::uint32_t key) const { return key - first <= last - first; }
+};
+
+struct KeyCounts {
+  std::int64_t inside = 0;
+  std::int64_t below = 0;
+  std::int64_t among = 0;
+  KeyCounts& operator+=(const KeyCounts& other) {
+    inside += other.inside;
+    below += other.below;
+    among += other.among;
+    return *this;
+  }
 };
 
 /// Floats that gemm_tiled works in.
@@ -101,10 +121,13 @@ struct Loops {
   void (*normalise)(const std::uint8_t* from, std::int64_t n, const float* scale,
                     const float* shift, float* to);
 
-  /// bins[key >> shift − base] += 1 for every |x| strictly inside (lo, hi); returns how many there
-  /// were.
-  std::int64_t (*histogram)(const float* x, std::int64_t n, std::uint32_t lo, std::uint32_t hi,
-                            std::uint32_t shift, std::uint64_t* bins);
+  /// Of the keys of x: how many are in `range`, in it below `wanted`, which lies inside it, and in
+  /// `wanted`. keys, where not null, gets those in `wanted`, in order; it has room for n.
+  KeyCounts (*select_keys)(const float* x, std::int64_t n, KeyRange range, KeyRange wanted,
+                           std::uint32_t* keys);
+  /// bins[(key >> shift) − (range.first >> shift)] += 1 for every key of x in the range.
+  void (*histogram)(const float* x, std::int64_t n, KeyRange range, std::uint32_t shift,
+                    std::uint64_t* bins);
 
   LayerLoops layers;
 };

@@ -14,7 +14,6 @@ CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
       method(step_method),
       groups(static_cast<std::size_t>(group_count)),
       lambda(groups, 0.0f) {
-  constexpr std::int64_t kChunk = 16384;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
     for (std::int64_t begin = 0; begin < tensor.size; begin += kChunk) {
