@@ -63,7 +63,8 @@ struct Case {
   Work work = {};               ///< a call
   Traffic traffic = Traffic::kNone;
   bool rotates = false;  ///< has a cold column: more sets than one can be made
-  bool waits = false;    ///< a call reads its result: timed by the wall clock, not by a replayed graph
+  bool waits =
+      false;  ///< a call reads its result: timed by the wall clock, not by a replayed graph
   std::int64_t max_calls = 0;  ///< calls a sample at most (then reset()); 0: any number
   /// Samples of one measurement at most, and then none to warm up; 0: as many as the clock wants.
   std::int64_t max_samples = 0;
