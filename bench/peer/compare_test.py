@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -106,6 +107,14 @@ class ComparisonTest(unittest.TestCase):
         self.assertIn("DISAGREE", said.getvalue())
         self.assertEqual(list(found.results["count_25m"]), ["cuthresh", "pytorch", "ratio_pytorch"])
         self.assertEqual(found.results["count_25m"]["ratio_pytorch"]["paired"], 2.0)
+
+
+    def test_bad_arguments(self):
+        for options in (["--cases", "nothing"], ["--rounds", "3"], ["--peers", "nobody"], ["--threads", "100000"],
+                        ["--jax-python", "/no/python"], ["--bench", "/no/bench"], ["--device", "abacus"]):
+            done = subprocess.run([sys.executable, "-B", compare.__file__, *options], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), options)
+            self.assertIn("error:", done.stderr)
 
 
 class ServerTest(unittest.TestCase):

@@ -17,6 +17,7 @@ import glob
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -140,6 +141,9 @@ def arguments():
     args.jax_python = args.jax_python or args.python
     if not 1 <= args.threads <= len(cores):
         parser.error(f"--threads {args.threads}: this process may use {len(cores)} cores")
+    for option, python in (("--python", args.python), ("--jax-python", args.jax_python)):
+        if not shutil.which(python):
+            parser.error(f"{option} {python}: no such program")
     if args.rounds < 7:
         parser.error(f"--rounds {args.rounds}: fewer than 7 alternations say little on a shared machine")
     try:
