@@ -1,11 +1,13 @@
 """cuthresh-bench from outside: program_test.py PROGRAM SOURCE_DIR. Python's standard library only."""
 
+import contextlib
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import threading
 import unittest
 import xml.etree.ElementTree
 
@@ -144,20 +146,27 @@ class ProgramTest(support.CommandTest):
         self.assertEqual((result.returncode, result.stderr), (0, ""))
 
     def test_an_interrupt_ends_after_the_present_case_and_says_what_is_missing(self):
-        # Long enough to be interrupted in the first measurement, which its progress line announces.
         leader, follower = pty.openpty()
-        with subprocess.Popen([support.COMMAND, "--device", "cpu", "--threads", "1", "--smoke", "--format", "json"],
-                              stdout=subprocess.PIPE, stderr=follower, env=support.environment()) as process:
+        said, begun = [], threading.Event()
+
+        def listen():
+            """All that comes, or the program would wait for a reader; an error where the other end is closed."""
+            with contextlib.suppress(OSError):
+                while text := os.read(leader, 1000):
+                    said.append(text)
+                    begun.set()
+
+        listener = threading.Thread(target=listen)
+        with subprocess.Popen([support.COMMAND, *SMOKE, "--format", "json"], stdout=subprocess.PIPE, stderr=follower,
+                              env=support.environment()) as process:
             os.close(follower)
-            said = os.read(leader, 1000)
+            listener.start()
+            self.assertTrue(begun.wait(60))  # the progress line of the first measurement
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=300)
-            try:
-                while more := os.read(leader, 1000):
-                    said += more
-            except OSError:  # the other end is closed
-                pass
+        listener.join()
         os.close(leader)
+        said = b"".join(said)
         self.assertIn(b"[1/", said)
         self.assertEqual(process.returncode, 130)
         self.assertIn(b"interrupted", said)
