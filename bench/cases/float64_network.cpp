@@ -179,8 +179,8 @@ Values Float64Network::output(const nn::Node& node, std::int64_t rows,
 
 double Float64Network::loss(const std::vector<Values>& parameters,
                             const Float64Batch& batch) const {
-  std::vector<Values> tensors(graph_.tensors.size());
-  tensors.front() = batch.inputs;
+  std::vector<Values> tensors = {batch.inputs};
+  tensors.resize(graph_.tensors.size());
   for (const nn::Node& node : graph_.nodes) {
     Values y = output(node, batch.rows, tensors, parameters);
     activate(y, node, leaky_slope_);

@@ -22,7 +22,7 @@ constexpr float kLivingGradient = 2.0f;
 std::vector<std::int64_t> resnet50(std::int64_t width, std::int64_t classes) {
   std::vector<std::int64_t> sizes;
   const auto normalised_conv = [&](std::int64_t in, std::int64_t out, std::int64_t window) {
-    sizes.insert(sizes.end(), {in * out * window * window, out, out});
+    for (const std::int64_t size : {in * out * window * window, out, out}) sizes.push_back(size);
   };
   normalised_conv(3, width, 7);
   std::int64_t in = width;
@@ -37,7 +37,7 @@ std::vector<std::int64_t> resnet50(std::int64_t width, std::int64_t classes) {
     }
     inner *= 2;
   }
-  sizes.insert(sizes.end(), {in * classes, classes});
+  for (const std::int64_t size : {in * classes, classes}) sizes.push_back(size);
   return sizes;
 }
 

@@ -361,7 +361,9 @@ Case training_case(const Model& model) {
     std::vector<Operation> needed = {Operation::kDense, Operation::kProxStep, Operation::kMse,
                                      Operation::kSoftmaxCrossEntropy};
     if (images) {
-      needed.insert(needed.end(), {Operation::kConv, Operation::kPool, Operation::kBatchNorm});
+      for (const Operation more : {Operation::kConv, Operation::kPool, Operation::kBatchNorm}) {
+        needed.push_back(more);
+      }
     }
     return lacks_any(room, needed);
   };
