@@ -47,8 +47,9 @@ struct ProxStepArguments {
   std::uint32_t* announcement = nullptr;
 };
 
-/// What a launch does besides the step and the counts.
-enum StepExtras : int { kNoExtras = 0, kCertificate = 1, kNorm = 2 };
+/// What a launch does besides the step and the counts; or that it is the second half of a step,
+/// which has been counted.
+enum StepExtras : int { kNoExtras = 0, kCertificate = 1, kNorm = 2, kSecondHalf = 4 };
 
 /// Threads a multiprocessor: 64 registers each, but 80 for the certificate of 16- and 64-bit
 /// weights, which would spill.
@@ -258,7 +259,7 @@ CTH_DEVICE void publish(const ProxStepArguments<Compute>& args, StepShared<kThre
   if (device::thread_index() != 0) return;
 
   const std::uint64_t nonfinite = device::load_fresh(&args.sums->nonfinite);
-  const std::uint64_t steps = args.status->steps + 1;
+  const std::uint64_t steps = args.status->steps + ((kExtras & kSecondHalf) != 0 ? 0U : 1U);
   const bool holds = stop.bands > 1 ? static_cast<std::int64_t>(met) >= stop.required
                                     : counts_meet(&total, args.bands, stop.bands, stop.required);
   const bool looked_at = stop.bands > 0 && static_cast<std::int64_t>(steps) > stop.after;

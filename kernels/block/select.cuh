@@ -43,6 +43,7 @@ struct SelectState {
   std::uint32_t running;
   std::uint32_t counted;
   std::uint32_t found;
+  std::uint64_t equal = 0;  // once found: keys equal to it; rank: how many of them lie below
 };
 
 /// What the host reads. found = 0: there is no such rank; key is 0 then.
@@ -88,6 +89,19 @@ CTH_HD std::int32_t select_passes(const SelectState& state) {
   if (state.running == 0) return 0;
   return state.shift == 0 ? 1 : (state.shift <= 13 ? 2 : kSelectMaxPasses);
 }
+
+/// Which selection a group ≥ 0 belongs to.
+struct SelectGroups {
+  bool over_all;           // all of them to selection 0
+  const std::int32_t* of;  // else [groups] the number, −1: none; null: the group's own
+
+  CTH_HD SelectGroups(bool all) : over_all(all), of(nullptr) {}
+  CTH_HD explicit SelectGroups(const std::int32_t* map) : over_all(false), of(map) {}
+  CTH_HD std::int64_t operator()(std::int64_t group) const {
+    if (over_all) return 0;
+    return of == nullptr ? group : of[group];
+  }
+};
 
 /// Which array of a tensor is looked at.
 struct GradientSource {
@@ -142,11 +156,11 @@ CTH_DEVICE void flush_bins(std::uint32_t* counts, std::uint32_t width, std::uint
 
 }  // namespace device
 
-/// One pass over the list. bins: [selections][kSelectBins], zero before the first pass. over_all:
-/// states[0] takes every group ≥ 0; else states[group] its group. Group −1 takes no part.
+/// One pass over the list. bins: [selections][kSelectBins], zero before the first pass. Group −1
+/// takes no part.
 template <class Source, std::uint32_t kThreads, std::int64_t kFlush = kSelectFlush>
 CTH_KERNEL(kThreads)
-select_count_kernel(TensorList list, bool over_all, const SelectHeader* header,
+select_count_kernel(TensorList list, SelectGroups groups, const SelectHeader* header,
                     const SelectState* states, std::uint64_t* bins) {
   struct Shared {
     std::uint32_t counts[kSelectBins];
@@ -165,7 +179,8 @@ select_count_kernel(TensorList list, bool over_all, const SelectHeader* header,
     const Tile tile = list.tiles[i];
     const TensorRecord& tensor = list.tensors[tile.tensor];
     if (tensor.group < 0) continue;
-    const std::int64_t own = over_all ? 0 : tensor.group;
+    const std::int64_t own = groups(tensor.group);
+    if (own < 0) continue;
     if (own != selection) {
       if (pending > 0) {
         device::flush_bins<kThreads>(shared.counts, width, bins + selection * kSelectBins);
@@ -305,6 +320,7 @@ select_pick_kernel(SelectHeader* header, SelectState* states, SelectResult* resu
     if (next.first == next.last) {
       next.running = 0;
       next.found = 1;
+      next.equal = chosen;
       results[s] = {next.inside, next.first, 1U};
       device::atomic_add(&header->running, ~std::uint64_t{0});
     }

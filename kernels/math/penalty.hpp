@@ -38,4 +38,20 @@ struct ElasticNetPenalty {
   }
 };
 
+/// The constraint that an entry whose bit is 0 is zero: z where the bit is 1, else 0. No threshold.
+/// `support[tensor]`: a bit an entry, the first in the lowest bit of the first word; null: every
+/// entry is free. What is not finite there becomes NaN, so that it is counted and not hidden.
+template <class T>
+struct FrozenSupport {
+  const std::uint32_t* const* support;
+
+  struct OnTile {
+    const std::uint32_t* bits;
+    CTH_HD T operator()(T z, std::int64_t i) const {
+      return bits == nullptr || ((bits[i >> 5] >> (i & 31)) & 1U) != 0 ? z : z - z;
+    }
+  };
+  CTH_HD OnTile on(std::int32_t tensor, T) const { return {support[tensor]}; }
+};
+
 }  // namespace cuthresh

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "backend/image_ops.hpp"
+#include "kernels/math/control.hpp"
 #include "kernels/math/stop_rule.hpp"
 
 namespace cuthresh {
@@ -106,6 +107,13 @@ struct StopRule {
   std::vector<CountBand> bands;  ///< one: over the total; else one a group
   std::int32_t required = 0;     ///< bands that must hold at once
   std::int64_t after = 0;        ///< steps after the first `after` are looked at
+};
+
+/// Plan groups that share a λ and a target while a run is controlled.
+struct ControlTarget {
+  std::vector<std::int32_t> groups;  ///< of the plan, each in at most one target
+  std::uint64_t target = 0;          ///< nonzeros in all of them, 1 … their size
+  float lambda = 0.0f;               ///< where λ begins, > 0 and finite
 };
 
 struct MedianResult {
@@ -217,6 +225,20 @@ class Backend {
   /// w ← soft(w − αg, αλ) over the list (αv in place of αg with momentum) with counts, in one
   /// pass; then the stop rule. Does nothing once stopped.
   virtual void prox_step(ProxPlan& plan) = 0;
+  /// Makes the steps since the last set_stop a controlled run: control() and keep_targets() follow
+  /// `rule` and these targets, and λ is 0 to begin with. The next set_stop ends it.
+  virtual void set_control(ProxPlan& plan, const ControlRule& rule,
+                           std::span<const ControlTarget> targets) = 0;
+  /// After a step: λ of the steps that follow, from its counts (kernels/math/control.hpp). Does
+  /// nothing once stopped.
+  virtual void control(ProxPlan& plan) = 0;
+  /// A step that leaves each target's number of nonzeros exactly, ties by the lowest index in the
+  /// list's order (kernels/math/keep_largest.hpp); fewer only where fewer of w − αg are nonzero.
+  virtual void keep_targets(ProxPlan& plan) = 0;
+  /// From here to the next set_stop prox_step keeps what is zero at zero and has no threshold.
+  virtual void freeze(ProxPlan& plan) = 0;
+  /// λ a group, as the latest set_lambda or control() left it.
+  virtual std::vector<float> read_lambda(ProxPlan& plan) = 0;
   /// True once the stop rule held or a value was non-finite, as far as is known here by now:
   /// nothing is waited for and nothing asked of the device, so true may come late.
   virtual bool known_to_have_stopped(const ProxPlan& plan) = 0;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "backend/backend.hpp"
 
@@ -25,6 +26,16 @@ void check_lambda(std::span<const float> lambda, std::size_t groups);
 void check_learning_rate(float alpha);
 /// set_stop: no band, one, or one a group; a number of bands to hold at once that can.
 void check_stop(const StopRule& rule, std::size_t groups);
+/// set_control: a ramp that begins before it ends, finite gains ≥ 0, a finite range > 0; targets of
+/// 1 … their groups' size, λ finite and > 0; groups that exist, each in one target at most. Returns
+/// the target of each group, −1 for those without.
+std::vector<std::int32_t> check_control(const ControlRule& rule,
+                                        std::span<const ControlTarget> targets,
+                                        std::span<const ProxTensor> tensors, std::size_t groups);
+/// The controller's state to begin with.
+std::vector<ControlGroup> control_groups(std::span<const ControlTarget> targets,
+                                         std::span<const ProxTensor> tensors,
+                                         std::span<const std::int32_t> target_of);
 /// read_bracket_medians: one bracket in all or one a group. True: one over all groups.
 bool check_brackets(std::size_t brackets, std::size_t groups);
 /// read_kth_gradient: 1 ≤ k ≤ size.

@@ -12,8 +12,10 @@
 
 namespace cuthresh::cpu {
 
+class CpuPlan;
+
 /// The CPU room. Work is done when a call returns, so the read_* calls wait for nothing. Its
-/// members are defined in the file of their stem: memory, dense, loss, random, prox, select.
+/// members are defined in the file of their stem: memory, dense, loss, random, prox, control, …
 class CpuBackend final : public Backend {
  public:
   CpuBackend(std::unique_ptr<Gemm> gemm, std::unique_ptr<Conv> conv, const Loops& loops,
@@ -61,6 +63,12 @@ class CpuBackend final : public Backend {
   void set_learning_rate(ProxPlan& plan, float alpha) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
+  void set_control(ProxPlan& plan, const ControlRule& rule,
+                   std::span<const ControlTarget> targets) override;
+  void control(ProxPlan& plan) override;
+  void keep_targets(ProxPlan& plan) override;
+  void freeze(ProxPlan& plan) override;
+  std::vector<float> read_lambda(ProxPlan& plan) override;
   bool known_to_have_stopped(const ProxPlan& plan) override;
   const StepStatus& read_status(ProxPlan& plan) override;
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override;
@@ -70,6 +78,8 @@ class CpuBackend final : public Backend {
   std::vector<KktResult> read_kkt(ProxPlan& plan) override;
 
  private:
+  void step_all(CpuPlan& plan, bool with_threshold);
+  void keep_target(CpuPlan& plan, std::size_t target);
   /// Runs the loss of `rows` in fixed blocks, so that its sum does not depend on the thread count.
   template <class Block>
   void run_loss(const LossArgs& args, std::int64_t rows, std::int64_t block_rows, Block block);
@@ -127,6 +137,17 @@ class CpuPlan final : public ProxPlan {
   StopRule rule;
   StepStatus status;
   std::vector<StepCounts> chunk_counts;  // a chunk
+
+  // A controlled run.
+  ControlRule control_rule;
+  std::vector<ControlGroup> controlled;             // a target
+  std::vector<std::int32_t> target_of;              // a group: its target, or −1
+  std::vector<std::vector<std::uint32_t>> support;  // a tensor: a bit an entry; empty: not frozen
+
+  /// The bits of a chunk's entries; null when they are not frozen.
+  const std::uint32_t* support_of(const PlanChunk& chunk) const;
+  /// The status's counts from those of the chunks.
+  void add_up_counts();
 
   /// f(chunk index) for every chunk, on as many threads as the size is worth.
   template <class F>

@@ -4,6 +4,7 @@
 
 #include "backend/backend.hpp"
 #include "cpu/image_loops.hpp"
+#include "kernels/math/keep_largest.hpp"
 #include "kernels/platform.hpp"
 
 namespace cuthresh::cpu {
@@ -54,6 +55,13 @@ struct Loops {
   /// The same with the momentum in v, which changes.
   StepCounts (*momentum_step)(float* w, const float* g, float* v, std::int64_t n, float alpha,
                               const StepMethod& method, float threshold);
+  /// The same without a threshold, v with a momentum only; where the bit of an entry is 0 in `bits`,
+  /// w becomes 0.
+  StepCounts (*frozen_step)(float* w, const float* g, float* v, std::int64_t n, float alpha,
+                            const StepMethod& method, const std::uint32_t* bits);
+  /// w ← keep(w); returns the nonzeros. Entries equal to keep.least stay up to index `ties_end`.
+  std::int64_t (*keep_largest)(float* w, std::int64_t n, const KeepLargest& keep,
+                               std::int64_t ties_end);
   std::int64_t (*count_nonzero)(const float* w, std::int64_t n);
   KktKeys (*kkt)(const float* w, const float* g, std::int64_t n, float lambda);
 

@@ -13,8 +13,10 @@
 #include "cpu/loops.hpp"
 #include "kernels/math/bracket.hpp"
 #include "kernels/math/image.hpp"
+#include "kernels/math/keep_largest.hpp"
 #include "kernels/math/kkt.hpp"
 #include "kernels/math/loss.hpp"
+#include "kernels/math/penalty.hpp"
 #include "kernels/math/philox.hpp"
 #include "kernels/math/step.hpp"
 
@@ -32,9 +34,9 @@ using std::uint8_t;
 constexpr int64_t kStrip = 1 << 16;
 
 /// v is read and written by steps with momentum only.
-template <class Step>
+template <class Step, class Penalty>
 StepCounts step_tensor(Step step, float* __restrict w, const float* __restrict g,
-                       float* __restrict v, int64_t n, float threshold) {
+                       float* __restrict v, int64_t n, Penalty penalty) {
   StepCounts counts;
   for (int64_t first = 0; first < n; first += kStrip) {
     const int64_t end = first + kStrip < n ? first + kStrip : n;
@@ -47,7 +49,7 @@ StepCounts step_tensor(Step step, float* __restrict w, const float* __restrict g
       } else {
         z = step(w[i], g[i]);
       }
-      const float y = soft_threshold(z, threshold);
+      const float y = penalty(z, i);
       w[i] = y;
       nonzero += is_nonzero(y) ? 1 : 0;
       nonfinite += is_finite(y) ? 0 : 1;
@@ -58,16 +60,42 @@ StepCounts step_tensor(Step step, float* __restrict w, const float* __restrict g
   return counts;
 }
 
+template <class Penalty>
+StepCounts any_step(float* w, const float* g, float* v, int64_t n, float alpha,
+                    const StepMethod& method, Penalty penalty) {
+  switch (method.kind) {
+    case StepKind::kPlain:
+      break;
+    case StepKind::kMomentum:
+      return step_tensor(MomentumStep<float>{alpha, method.momentum}, w, g, v, n, penalty);
+    case StepKind::kNesterov:
+      return step_tensor(NesterovStep<float>{alpha, method.momentum}, w, g, v, n, penalty);
+  }
+  return step_tensor(PlainStep<float>{alpha}, w, g, nullptr, n, penalty);
+}
+
 StepCounts prox_step(float* w, const float* g, int64_t n, float alpha, float threshold) {
-  return step_tensor(PlainStep<float>{alpha}, w, g, nullptr, n, threshold);
+  return step_tensor(PlainStep<float>{alpha}, w, g, nullptr, n,
+                     L1Penalty<float>::OnTile{threshold});
 }
 
 StepCounts momentum_step(float* w, const float* g, float* v, int64_t n, float alpha,
                          const StepMethod& method, float threshold) {
-  if (method.kind == StepKind::kNesterov) {
-    return step_tensor(NesterovStep<float>{alpha, method.momentum}, w, g, v, n, threshold);
+  return any_step(w, g, v, n, alpha, method, L1Penalty<float>::OnTile{threshold});
+}
+
+StepCounts frozen_step(float* w, const float* g, float* v, int64_t n, float alpha,
+                       const StepMethod& method, const uint32_t* bits) {
+  return any_step(w, g, v, n, alpha, method, FrozenSupport<float>::OnTile{bits});
+}
+
+int64_t keep_largest(float* w, int64_t n, const KeepLargest& keep, int64_t ties_end) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    w[i] = keep(w[i], i < ties_end);
+    count += is_nonzero(w[i]) ? 1 : 0;
   }
-  return step_tensor(MomentumStep<float>{alpha, method.momentum}, w, g, v, n, threshold);
+  return count;
 }
 
 int64_t count_nonzero(const float* w, int64_t n) {
@@ -84,7 +112,7 @@ int64_t count_nonzero(const float* w, int64_t n) {
 KktKeys kkt(const float* w, const float* g, int64_t n, float lambda) {
   const KktResidual<float> residual{lambda};
   // Both keys of a block first, their maxima after that: in one loop with its branch on w, which
-  // cannot be predicted, nothing vectorises, and it takes ten times as long.
+  // cannot be predicted, nothing vectorises, and it takes five times as long.
   constexpr int64_t kBlock = 512;
   uint32_t nonzero_keys[kBlock];
   uint32_t zero_keys[kBlock];
@@ -331,6 +359,8 @@ namespace ns = CTH_LOOPS_NAMESPACE;
 const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
                                ns::prox_step,
                                ns::momentum_step,
+                               ns::frozen_step,
+                               ns::keep_largest,
                                ns::count_nonzero,
                                ns::kkt,
                                ns::bias_activation,

@@ -25,6 +25,25 @@ CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
   status.nnz.assign(groups, 0);
 }
 
+const std::uint32_t* CpuPlan::support_of(const PlanChunk& chunk) const {
+  if (support.empty() || support[chunk.tensor].empty()) return nullptr;
+  return support[chunk.tensor].data() + chunk.begin / 32;
+}
+
+void CpuPlan::add_up_counts() {
+  std::fill(status.nnz.begin(), status.nnz.end(), 0);
+  status.total = 0;
+  status.nonfinite = 0;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    const std::int32_t group = tensors[chunks[i].tensor].group;
+    if (group >= 0)
+      status.nnz[static_cast<std::size_t>(group)] +=
+          static_cast<std::uint64_t>(chunk_counts[i].nonzero);
+    status.nonfinite += static_cast<std::uint64_t>(chunk_counts[i].nonfinite);
+  }
+  for (const std::uint64_t n : status.nnz) status.total += n;
+}
+
 CpuPlan& as_cpu_plan(ProxPlan& plan) {
   return static_cast<CpuPlan&>(plan);
 }
@@ -50,39 +69,39 @@ void CpuBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   CpuPlan& p = as_cpu_plan(plan);
   check_stop(rule, p.groups);
   p.rule = rule;
+  p.controlled.clear();
+  p.support.clear();
   p.status = {};
   p.status.nnz.assign(p.groups, 0);
 }
 
 void CpuBackend::prox_step(ProxPlan& plan) {
-  CpuPlan& p = as_cpu_plan(plan);
+  step_all(as_cpu_plan(plan), true);
+}
+
+void CpuBackend::step_all(CpuPlan& p, bool with_threshold) {
   StepStatus& status = p.status;
   if (status.stopped) return;
   p.for_chunks(threads_, [&](std::size_t i) {
     const PlanChunk& chunk = p.chunks[i];
     const ProxTensor& tensor = p.tensors[chunk.tensor];
-    const float threshold =
-        tensor.group < 0 ? 0.0f : p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)];
+    const float threshold = with_threshold && tensor.group >= 0
+                                ? p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)]
+                                : 0.0f;
     float* const w = tensor.w + chunk.begin;
     const float* const g = tensor.g + chunk.begin;
+    float* const v = tensor.v == nullptr ? nullptr : tensor.v + chunk.begin;
     const std::int64_t n = chunk.end - chunk.begin;
-    p.chunk_counts[i] =
-        p.method.kind == StepKind::kPlain
-            ? loops_.prox_step(w, g, n, p.alpha, threshold)
-            : loops_.momentum_step(w, g, tensor.v + chunk.begin, n, p.alpha, p.method, threshold);
+    const std::uint32_t* const bits = p.support_of(chunk);
+    if (bits != nullptr) {
+      p.chunk_counts[i] = loops_.frozen_step(w, g, v, n, p.alpha, p.method, bits);
+    } else if (p.method.kind == StepKind::kPlain) {
+      p.chunk_counts[i] = loops_.prox_step(w, g, n, p.alpha, threshold);
+    } else {
+      p.chunk_counts[i] = loops_.momentum_step(w, g, v, n, p.alpha, p.method, threshold);
+    }
   });
-
-  std::fill(status.nnz.begin(), status.nnz.end(), 0);
-  status.total = 0;
-  status.nonfinite = 0;
-  for (std::size_t i = 0; i < p.chunks.size(); ++i) {
-    const std::int32_t group = p.tensors[p.chunks[i].tensor].group;
-    if (group >= 0)
-      status.nnz[static_cast<std::size_t>(group)] +=
-          static_cast<std::uint64_t>(p.chunk_counts[i].nonzero);
-    status.nonfinite += static_cast<std::uint64_t>(p.chunk_counts[i].nonfinite);
-  }
-  for (const std::uint64_t n : status.nnz) status.total += n;
+  p.add_up_counts();
   ++status.steps;
   if (status.nonfinite != 0) status.stopped = true;
   if (!p.rule.bands.empty() && status.steps > p.rule.after && !status.stopped) {

@@ -8,6 +8,7 @@
 #include "cuda/context.hpp"
 #include "cuda/cuda_backend.hpp"
 #include "cuda/plan.hpp"
+#include "kernels/block/prox_step.cuh"
 
 namespace cuthresh::cuda {
 
@@ -63,6 +64,12 @@ class CudaBackend final : public Backend {
   void set_learning_rate(ProxPlan& plan, float alpha) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
+  void set_control(ProxPlan& plan, const ControlRule& rule,
+                   std::span<const ControlTarget> targets) override;
+  void control(ProxPlan& plan) override;
+  void keep_targets(ProxPlan& plan) override;
+  void freeze(ProxPlan& plan) override;
+  std::vector<float> read_lambda(ProxPlan& plan) override;
   bool known_to_have_stopped(const ProxPlan& plan) override;
   const StepStatus& read_status(ProxPlan& plan) override;
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override;
@@ -75,6 +82,8 @@ class CudaBackend final : public Backend {
   /// The word that a step writes when it stops came over the bus: 4 bytes, once a run of steps.
   void count_announcement(const CudaPlan& plan);
   void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
+  /// The step without a threshold.
+  void gradient_step(CudaPlan& plan);
 
   Context context_;
   Precision precision_;
@@ -83,6 +92,9 @@ class CudaBackend final : public Backend {
 inline CudaPlan& as_cuda_plan(ProxPlan& plan) {
   return static_cast<CudaPlan&>(plan);
 }
+
+/// A step's arguments with the plan's λ.
+ProxStepArguments<float> step_arguments(const CudaPlan& plan);
 
 /// Whether kernels of this build run on the current device: cudaSuccess, or what an occupancy query
 /// says.

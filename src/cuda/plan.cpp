@@ -50,7 +50,10 @@ std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
 
 CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count,
                    const StepMethod& method)
-    : context_(context), kind_(method.kind), groups_(static_cast<std::size_t>(group_count)) {
+    : context_(context),
+      kind_(method.kind),
+      groups_(static_cast<std::size_t>(group_count)),
+      given_(tensors.begin(), tensors.end()) {
   context.health().require_usable("make_plan");
   std::vector<TensorRecord> records;
   std::int64_t elements = 0;
@@ -80,12 +83,16 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   lambda_ = place(groups_ * sizeof(float));
   rates_ = place(2 * sizeof(float));
   stop_ = place(sizeof(StopRecord) + selections() * sizeof(CountBand));
+  no_lambda_ = place(groups_ * sizeof(float));
   tensors_ = place(records.size() * sizeof(TensorRecord));
   tiles_ = place(tiles.size() * sizeof(Tile));
   const std::size_t uploaded = end_;
   results_ = place(groups_ * std::max(sizeof(std::uint64_t), sizeof(GroupKkt)));
   select_ = place(sizeof(SelectHeader) + selections() * sizeof(SelectState));
   select_results_ = place(selections() * sizeof(SelectResult));
+  control_groups_ = place(groups_ * sizeof(ControlGroup));
+  target_of_ = place(groups_ * sizeof(std::int32_t));
+  tie_ends_ = place(groups_ * sizeof(TieEnd));
 
   // Counters, λ, α and the stop rule start at zero, the bytes of which are zeros.
   std::vector<std::byte> image(uploaded, std::byte{0});
@@ -112,6 +119,7 @@ CudaPlan::~CudaPlan() {
   }
   context_.deallocate(memory_);
   context_.deallocate(bins_);
+  context_.deallocate(support_);
 }
 
 // Pieces start on 128 bytes, a line of the second-level cache: counters that blocks add to do not
@@ -155,6 +163,26 @@ std::uint64_t* CudaPlan::bins() {
     context_.zero(bins_, bytes);
   }
   return bins_;
+}
+
+// The table of pointers, then the words of each penalised tensor.
+std::uint32_t** CudaPlan::support() {
+  auto* table = reinterpret_cast<std::uint32_t**>(support_);
+  if (table != nullptr) return table;
+  const auto words = [](const ProxTensor& tensor) {
+    return tensor.group < 0 ? 0 : static_cast<std::size_t>((tensor.size + 31) / 32);
+  };
+  std::size_t bytes = given_.size() * sizeof(std::uint32_t*);
+  for (const ProxTensor& tensor : given_) bytes += words(tensor) * sizeof(std::uint32_t);
+  support_ = static_cast<std::byte*>(context_.allocate(bytes));
+  std::vector<std::uint32_t*> pointers;
+  auto* next = reinterpret_cast<std::uint32_t*>(support_ + given_.size() * sizeof(std::uint32_t*));
+  for (const ProxTensor& tensor : given_) {
+    pointers.push_back(tensor.group < 0 ? nullptr : next);
+    next += words(tensor);
+  }
+  context_.upload(support_, pointers.data(), pointers.size() * sizeof(std::uint32_t*));
+  return reinterpret_cast<std::uint32_t**>(support_);
 }
 
 }  // namespace cuthresh::cuda

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "cuda/context.hpp"
+#include "kernels/block/keep_largest.cuh"
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/select.cuh"
 
@@ -33,6 +35,20 @@ class CudaPlan final : public ProxPlan {
   SelectHeader* select_header() const { return at<SelectHeader>(select_); }
   SelectState* select_states() const { return at<SelectState>(select_ + sizeof(SelectHeader)); }
   SelectResult* select_results() const { return at<SelectResult>(select_results_); }
+  // A controlled run.
+  ControlGroup* control_groups() const { return at<ControlGroup>(control_groups_); }
+  std::int32_t* target_of() const { return at<std::int32_t>(target_of_); }
+  /// [groups], always 0.
+  const float* no_lambda() const { return at<float>(no_lambda_); }
+  TieEnd* tie_ends() const { return at<TieEnd>(tie_ends_); }
+  /// [tensors]: the bits of each penalised tensor, else null; made when first asked for.
+  std::uint32_t** support();
+  ControlRule control_rule;
+  std::int32_t targets = 0;  ///< of the controlled run; 0: there is none
+  bool frozen = false;
+  /// The list as it was given.
+  const std::vector<ProxTensor>& tensors() const { return given_; }
+
   /// Histograms, one a selection; made and zeroed when first asked for.
   std::uint64_t* bins();
 
@@ -71,9 +87,12 @@ class CudaPlan final : public ProxPlan {
   // Offsets in the block.
   std::size_t end_ = 0;
   std::size_t status_ = 0, sums_ = 0, lambda_ = 0, rates_ = 0, stop_ = 0, tensors_ = 0, tiles_ = 0,
-              results_ = 0, select_ = 0, select_results_ = 0;
+              results_ = 0, select_ = 0, select_results_ = 0, control_groups_ = 0, target_of_ = 0,
+              no_lambda_ = 0, tie_ends_ = 0;
   std::byte* memory_ = nullptr;
   std::uint64_t* bins_ = nullptr;
+  std::byte* support_ = nullptr;
+  std::vector<ProxTensor> given_;
   std::uint32_t* announced_ = nullptr;            // the host's address
   std::uint32_t* announced_on_device_ = nullptr;  // the device's
   std::uint32_t run_ = 0;

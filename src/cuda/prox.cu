@@ -13,10 +13,24 @@ namespace {
 
 constexpr std::uint32_t kThreads = 256;
 
-template <class Step>
-void launch_step(Context& context, const Launch& how, const ProxStepArguments<float>& args) {
-  launch(context, how, prox_step_kernel<float, Step, L1Penalty<float>, kNoExtras, kThreads>, args,
-         L1Penalty<float>{});
+template <class Step, class Penalty>
+void launch_step(Context& context, const Launch& how, const ProxStepArguments<float>& args,
+                 const Penalty& penalty) {
+  launch(context, how, prox_step_kernel<float, Step, Penalty, kNoExtras, kThreads>, args, penalty);
+}
+
+template <class Penalty>
+void launch_step(Context& context, const CudaPlan& plan, const ProxStepArguments<float>& args,
+                 const Penalty& penalty) {
+  const Launch how{"prox_step_kernel", plan.tile_count(), kThreads};
+  switch (plan.kind()) {
+    case StepKind::kPlain:
+      return launch_step<PlainStep<float>>(context, how, args, penalty);
+    case StepKind::kMomentum:
+      return launch_step<MomentumStep<float>>(context, how, args, penalty);
+    case StepKind::kNesterov:
+      return launch_step<NesterovStep<float>>(context, how, args, penalty);
+  }
 }
 
 }  // namespace
@@ -54,10 +68,11 @@ void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   context_.upload(p.stop(), &record, sizeof record);
   context_.upload(p.bands(), rule.bands.data(), rule.bands.size() * sizeof(CountBand));
   context_.zero(p.status(), p.status_bytes());
+  p.targets = 0;
+  p.frozen = false;
 }
 
-void CudaBackend::prox_step(ProxPlan& plan) {
-  const CudaPlan& p = as_cuda_plan(plan);
+ProxStepArguments<float> step_arguments(const CudaPlan& p) {
   ProxStepArguments<float> args{};
   args.list = p.list();
   args.lambda = p.lambda();
@@ -68,15 +83,21 @@ void CudaBackend::prox_step(ProxPlan& plan) {
   args.status = p.status();
   args.sums = p.sums();
   args.announcement = p.announcement();
-  const Launch how{"prox_step_kernel", p.tile_count(), kThreads};
-  switch (p.kind()) {
-    case StepKind::kPlain:
-      return launch_step<PlainStep<float>>(context_, how, args);
-    case StepKind::kMomentum:
-      return launch_step<MomentumStep<float>>(context_, how, args);
-    case StepKind::kNesterov:
-      return launch_step<NesterovStep<float>>(context_, how, args);
+  return args;
+}
+
+void CudaBackend::prox_step(ProxPlan& plan) {
+  CudaPlan& p = as_cuda_plan(plan);
+  if (p.frozen) {
+    return launch_step(context_, p, step_arguments(p), FrozenSupport<float>{p.support()});
   }
+  launch_step(context_, p, step_arguments(p), L1Penalty<float>{});
+}
+
+void CudaBackend::gradient_step(CudaPlan& p) {
+  ProxStepArguments<float> args = step_arguments(p);
+  args.lambda = p.no_lambda();
+  launch_step(context_, p, args, L1Penalty<float>{});
 }
 
 bool CudaBackend::known_to_have_stopped(const ProxPlan& plan) {

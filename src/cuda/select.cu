@@ -23,11 +23,12 @@ void CudaBackend::run_selections(CudaPlan& p, std::span<const SelectState> state
     header.running += state.running;
     passes = std::max(passes, select_passes(state));
   }
-  std::vector<std::byte> image(sizeof header + states.size_bytes());
-  std::memcpy(image.data(), &header, sizeof header);
-  if (!states.empty()) {
-    std::memcpy(image.data() + sizeof header, states.data(), states.size_bytes());
-  }
+  std::vector<std::byte> image;
+  const auto append = [&image](std::span<const std::byte> bytes) {
+    image.insert(image.end(), bytes.begin(), bytes.end());
+  };
+  append(std::as_bytes(std::span(&header, 1)));
+  append(std::as_bytes(states));
   context_.upload(p.select_header(), image.data(), image.size());
   std::uint64_t* bins = p.bins();
   const auto count = static_cast<std::int32_t>(states.size());

@@ -169,6 +169,36 @@ Readings read_everything(Backend& backend, ProxPlan& plan, std::size_t groups) {
   return readings;
 }
 
+// Control, exact finish and frozen steps: what a step launches, and nothing else. The finish takes
+// its room for histograms, and freezing that for the support, the first time.
+TEST(LaunchPath, AControlledRunNeitherWaitsNorReadsBack) {
+  const CudaRoom room;
+  Random random(6);
+  TensorLists tensors(*room.backend, {300, 5000, 70}, 2, random);
+  const auto plan = room.backend->make_plan(tensors.list, 2);
+  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_stop(*plan, {});
+  const std::vector<ControlTarget> targets = {{{0, 1}, 100, 0.1f}};
+  room.backend->set_control(*plan, {0, 2, 0.1f, 1.0f, 5.0f}, targets);
+  room.backend->keep_targets(*plan);
+  room.backend->freeze(*plan);
+  simt::recording().clear();
+  simt::recording().declare_capturing(true);
+  room.backend->control(*plan);
+  room.backend->keep_targets(*plan);
+  room.backend->freeze(*plan);
+  room.backend->prox_step(*plan);
+  simt::recording().declare_capturing(false);
+  EXPECT_EQ(violations(), "");
+  EXPECT_EQ(simt::recording().synchronizations(), 0U);
+  EXPECT_EQ(simt::recording().allocations(), 0U);
+  EXPECT_EQ(simt::recording().bytes_to_host(), 0U);
+  EXPECT_EQ(simt::recording().bytes_to_device(), 0U);
+  // Control; two halves, a beginning, three passes of two and the ties; the support; the step.
+  EXPECT_EQ(simt::recording().launches(), 1U + (2 + 1 + 3 * 2 + 1) + 1 + 1);
+  EXPECT_EQ(room.backend->read_status(*plan).steps, 3);
+}
+
 TEST(LaunchPath, AsFewBytesComeBackAsPromised) {
   for (const std::int32_t groups : {2, 5, 40}) {
     const auto count = static_cast<std::uint64_t>(groups);

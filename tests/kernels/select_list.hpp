@@ -20,7 +20,7 @@ struct SelectTensor {
   std::size_t offset = 0;
 };
 
-using SelectCountKernel = void (*)(TensorList, bool, const SelectHeader*, const SelectState*,
+using SelectCountKernel = void (*)(TensorList, SelectGroups, const SelectHeader*, const SelectState*,
                                    std::uint64_t*);
 
 // A list in "device" memory, and selections over it.

@@ -85,6 +85,14 @@ class ForwardingBackend : public Backend {
   }
   void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
   void prox_step(ProxPlan& plan) override { room_->prox_step(plan); }
+  void set_control(ProxPlan& plan, const ControlRule& rule,
+                   std::span<const ControlTarget> targets) override {
+    room_->set_control(plan, rule, targets);
+  }
+  void control(ProxPlan& plan) override { room_->control(plan); }
+  void keep_targets(ProxPlan& plan) override { room_->keep_targets(plan); }
+  void freeze(ProxPlan& plan) override { room_->freeze(plan); }
+  std::vector<float> read_lambda(ProxPlan& plan) override { return room_->read_lambda(plan); }
   bool known_to_have_stopped(const ProxPlan& plan) override {
     return room_->known_to_have_stopped(plan);
   }
