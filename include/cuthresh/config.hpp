@@ -84,12 +84,20 @@ struct SparsityConfig {
 
 /// [search]: how λ is found (Algorithms 1 and 2).
 struct SearchConfig {
-  std::string method = "gradient-median";  ///< gradient-median | log-midpoint | fixed
+  std::string method = "gradient-median";  ///< gradient-median | log-midpoint | one-run | fixed
   std::string stop = "first-hit";          ///< first-hit | converged
-  std::vector<double> lambda;  ///< two numbers: the bracket; one: λ with "fixed"; none: automatic
-  std::int64_t max_rounds = 100;  ///< budget of trainings, ≥ 1
+  std::vector<double> lambda;              ///< two numbers: the bracket; one: λ of "fixed", or
+                                           ///< where that of "one-run" begins; none: automatic
+  std::int64_t max_rounds = 100;           ///< budget of trainings, ≥ 1
   std::int64_t first_hit_after =
-      0;                       ///< "first-hit": steps of a round in which a crossing does not count
+      0;  ///< "first-hit": steps of a round in which a crossing does not count
+  /// "one-run": from which to which share of the steps the number of nonzeros is brought down.
+  std::vector<double> ramp = {0.05, 0.6};
+  double finish = 0.02;  ///< "one-run": share of the steps that keep exactly the target
+  double debias = 0.2;   ///< "one-run": share of the last steps, which train the survivors alone
+  /// "one-run": what log λ gains over all steps, a unit of error (log nnz − log wanted) that stays.
+  double integral_gain = 30.0;
+  double proportional_gain = 1.0;  ///< "one-run": what log λ has more, a unit of error there is
   bool compare_dense = false;  ///< train once more, with λ 0 and the same budget, and report it
 };
 

@@ -22,6 +22,9 @@ struct LayerResult {
       kkt_nonzero;  ///< max over w ≠ 0 of |g + λ sign(w)| / λ; none: λ = 0 or no such w
   std::optional<double>
       kkt_zero;  ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
+  /// "one-run": max over w ≠ 0 of |g|, how far the network is from stationary with its zeros frozen;
+  /// none without such w
+  std::optional<double> gradient_nonzero = {};
   /// Its target was met; with one target for all layers, that one. False without a target.
   bool reached = false;
 };
@@ -45,12 +48,13 @@ struct RoundResult {
 enum class Outcome {
   kCrossed,  ///< first-hit: training stopped at the first step whose count was inside the tolerance
   kConverged,  ///< the count was inside the tolerance at the end of a full training
+  kKept,       ///< one-run: the finish kept exactly so many weights, and they were trained on
   kMissed,     ///< the budget ended without it; the best network tried is returned
   kFixed       ///< method "fixed": trained once at the given λ, nothing to meet
 };
 
-/// The same training without a penalty (search.compare_dense).
-struct DenseResult {
+/// Another network than the result, beside it: its figures after so many steps.
+struct NetworkScores {
   std::int64_t steps = 0;
   double train_loss = 0.0;
   double test_loss = 0.0;                     ///< NaN without test rows
@@ -73,7 +77,10 @@ struct FitResult {
   double test_loss = 0.0;                     ///< NaN without test rows
   std::optional<double> train_accuracy = {};  ///< cross-entropy only, in [0, 1]
   std::optional<double> test_accuracy = {};   ///< the same; none without test rows
-  std::optional<DenseResult> dense;           ///< when it was asked for
+  /// The same training without a penalty, when it was asked for (search.compare_dense).
+  std::optional<NetworkScores> dense;
+  /// "one-run": the network when its weights had been chosen, before they were trained on alone.
+  std::optional<NetworkScores> before_debias;
   double seconds = 0.0;
   std::vector<LayerResult> layers;
   std::vector<RoundResult> rounds;

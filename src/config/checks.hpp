@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <string_view>
+
 #include "config/origins.hpp"
 #include "cuthresh/config.hpp"
 
@@ -10,5 +13,10 @@ void check(const FitConfig& config, const Origins& origins);
 
 /// Of it, what concerns [data] and lies between its keys.
 void check_data(const DataConfig& data, const Origins& origins);
+
+/// As TOML writes a string, for messages.
+inline std::string in_quotes(std::string_view text) {
+  return '"' + std::string(text) + '"';
+}
 
 }  // namespace cuthresh::config

@@ -198,19 +198,34 @@ std::vector<Key> build() {
 
       choice(
           "search", "method", [](C& c) -> Field { return &c.search.method; },
-          {"gradient-median", "log-midpoint", "fixed"}, "how the next lambda is chosen"),
+          {"gradient-median", "log-midpoint", "one-run", "fixed"}, "how lambda is found"),
       choice(
           "search", "stop", [](C& c) -> Field { return &c.search.stop; },
           {"first-hit", "converged"}, "when a count decides"),
       real(
           "search", "lambda", [](C& c) -> Field { return &c.search.lambda; }, kLambda,
-          "the bracket; one number with fixed; none: found automatically"),
+          "the bracket; one number with fixed and one-run; none: found automatically"),
       whole(
           "search", "max_rounds", [](C& c) -> Field { return &c.search.max_rounds; },
           {1, 1'000'000}, "trainings at most"),
       whole(
           "search", "first_hit_after", [](C& c) -> Field { return &c.search.first_hit_after; },
           kOptionalSteps, "steps of a round in which a crossing does not count"),
+      real(
+          "search", "ramp", [](C& c) -> Field { return &c.search.ramp; }, {0.0, 1.0, false, false},
+          "one-run: shares of the steps between which nonzeros are brought down"),
+      real(
+          "search", "finish", [](C& c) -> Field { return &c.search.finish; },
+          {0.0, 1.0, true, false}, "one-run: share of the steps that keep exactly the target"),
+      real(
+          "search", "debias", [](C& c) -> Field { return &c.search.debias; },
+          {0.0, 1.0, false, true}, "one-run: share of the last steps, for the survivors alone"),
+      real(
+          "search", "integral_gain", [](C& c) -> Field { return &c.search.integral_gain; },
+          {0.0, 1e6, false, false}, "one-run: how fast log lambda follows an error that stays"),
+      real(
+          "search", "proportional_gain", [](C& c) -> Field { return &c.search.proportional_gain; },
+          {0.0, 100.0, false, false}, "one-run: how much log lambda answers an error at once"),
       plain(
           "search", "compare_dense", [](C& c) -> Field { return &c.search.compare_dense; },
           "train once more, with lambda 0, and report it beside the result"),

@@ -20,10 +20,6 @@ namespace {
       {origins.where(key), std::move(what), origins.value(key, value), std::move(remedy)});
 }
 
-std::string in_quotes(std::string_view text) {
-  return fmt::format("\"{}\"", text);
-}
-
 /// Each key by itself: what the table says of it.
 class RangeCheck {
  public:
@@ -215,6 +211,12 @@ void check_lambda(const SearchConfig& search, const Origins& origins) {
          "write for instance lambda = 1e-4, or 0 for a dense network");
   }
   if (lambda.empty()) return;
+  if (search.method == "one-run") {
+    if (lambda.size() == 1 && static_cast<float>(lambda[0]) > 0.0f) return;
+    fail(origins, path,
+         "search.method = \"one-run\" takes one number above 0, with which lambda begins, or none",
+         value, "write for instance lambda = 1e-4, or remove the key");
+  }
   if (lambda.size() != 2) {
     fail(origins, path,
          fmt::format("search.method = \"{}\" takes a bracket of two numbers, or none",
@@ -230,6 +232,21 @@ void check_lambda(const SearchConfig& search, const Origins& origins) {
   if (search.method == "log-midpoint" && static_cast<float>(lambda[0]) == 0.0f) {
     fail(origins, path, "log-midpoint needs a lower end above 0", value,
          "write for instance lambda = [1e-7, 1e-3]");
+  }
+}
+
+void check_one_run(const SearchConfig& search, const Origins& origins) {
+  if (search.method != "one-run") return;
+  const std::vector<double>& ramp = search.ramp;
+  if (ramp.size() != 2 || !(ramp[0] < ramp[1])) {
+    fail(origins, "search.ramp", "must be two shares of the steps, the smaller one first",
+         fmt::format("{}", ramp), "write for instance ramp = [0.05, 0.6]");
+  }
+  if (!(ramp[1] + search.finish + search.debias <= 1.0)) {
+    fail(origins, "search.ramp",
+         "ends after the steps that search.finish and search.debias take begin",
+         fmt::format("{} + {} + {} > 1", ramp[1], search.finish, search.debias),
+         "let the ramp end earlier, or finish and debias take less");
   }
 }
 
@@ -302,6 +319,7 @@ void check(const FitConfig& config, const Origins& origins) {
   check_train(config.train, origins);
   check_targets(config, origins);
   check_lambda(config.search, origins);
+  check_one_run(config.search, origins);
   check_between_sections(config, origins);
 }
 

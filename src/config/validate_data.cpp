@@ -20,10 +20,6 @@ namespace {
       {origins.where(path), std::move(what), origins.value(path, value), std::move(remedy)});
 }
 
-std::string quoted(std::string_view text) {
-  return fmt::format("\"{}\"", text);
-}
-
 void check_split(const DataConfig& data, const Origins& origins) {
   if (data.train_rows > 0 && data.train_fraction > 0.0) {
     refuse_data(origins, "train_fraction",
@@ -49,12 +45,12 @@ void check_numbers(const DataConfig& data, const Origins& origins) {
   }
   if (!from_file && !data.path.empty()) {
     refuse_data(origins, "path", "data.kind = \"mackey-glass\" is built in and reads no file",
-                quoted(data.path),
+                in_quotes(data.path),
                 "remove the key, or set data.kind to libsvm, csv, idx or cifar10");
   }
   if (!from_file && !data.test_path.empty()) {
     refuse_data(origins, "test_path", "data.kind = \"mackey-glass\" is built in and reads no file",
-                quoted(data.test_path), "remove the key and split with data.train_rows");
+                in_quotes(data.test_path), "remove the key and split with data.train_rows");
   }
   const auto images_only = [&](bool given, std::string_view key, const std::string& value) {
     if (!given) return;
@@ -79,7 +75,7 @@ void check_images(const DataConfig& data, const Origins& origins) {
         fmt::format("data.kind = \"{}\" has a training and a test part of its own", data.kind),
         value, "remove the key; data.train_rows and data.test_rows take the first of each part");
   };
-  no_split(!data.test_path.empty(), "test_path", quoted(data.test_path));
+  no_split(!data.test_path.empty(), "test_path", in_quotes(data.test_path));
   no_split(data.train_fraction > 0.0, "train_fraction", fmt::to_string(data.train_fraction));
   no_split(data.shuffle, "shuffle", "true");
   if (data.kind == "cifar10") {
@@ -98,7 +94,7 @@ void check_images(const DataConfig& data, const Origins& origins) {
     refuse_data(origins, images ? "test_images" : "test_labels",
                 images ? "test images are named and their labels are not"
                        : "test labels are named and their images are not",
-                quoted(images ? data.test_images : data.test_labels),
+                in_quotes(images ? data.test_images : data.test_labels),
                 "name both, or set data.path to the folder that has them");
   }
   if (data.test_images.empty() && data.test_rows > 0) {
@@ -126,7 +122,7 @@ void check_data(const DataConfig& data, const Origins& origins) {
                   fmt::format("only idx reads images and labels from files of their own, and "
                               "data.kind is {}",
                               data.kind),
-                  quoted(path), "remove the key, or set data.kind to idx");
+                  in_quotes(path), "remove the key, or set data.kind to idx");
     }
   }
   if (data.has_images()) {

@@ -40,6 +40,7 @@ OrderedJson layer_json(const LayerResult& layer) {
           {"lambda", number(layer.lambda)},
           {"kkt_nonzero", number(layer.kkt_nonzero)},
           {"kkt_zero", number(layer.kkt_zero)},
+          {"gradient_nonzero", number(layer.gradient_nonzero)},
           {"reached", layer.reached}};
 }
 
@@ -76,16 +77,16 @@ void append_list(std::string& text, const std::vector<Number>& values) {
   }
 }
 
-/// The four columns that steps and rounds share.
-OrderedJson dense_json(const std::optional<DenseResult>& dense) {
-  if (!dense) return nullptr;
-  return {{"steps", dense->steps},
-          {"train_loss", number(dense->train_loss)},
-          {"test_loss", number(dense->test_loss)},
-          {"train_accuracy", number(dense->train_accuracy)},
-          {"test_accuracy", number(dense->test_accuracy)}};
+OrderedJson scores_json(const std::optional<NetworkScores>& scores) {
+  if (!scores) return nullptr;
+  return {{"steps", scores->steps},
+          {"train_loss", number(scores->train_loss)},
+          {"test_loss", number(scores->test_loss)},
+          {"train_accuracy", number(scores->train_accuracy)},
+          {"test_accuracy", number(scores->test_accuracy)}};
 }
 
+/// The four columns that steps and rounds share.
 template <typename Row>
 void append_losses(std::string& text, const Row& row) {
   append_number(text, row.train_loss);
@@ -105,6 +106,8 @@ std::string outcome_name(Outcome outcome) {
       return "crossed";
     case Outcome::kConverged:
       return "converged";
+    case Outcome::kKept:
+      return "kept";
     case Outcome::kMissed:
       return "missed";
     case Outcome::kFixed:
@@ -139,7 +142,8 @@ std::string result_json(const FitResult& result, const FitConfig& config,
                             {"test_loss", number(result.test_loss)},
                             {"train_accuracy", number(result.train_accuracy)},
                             {"test_accuracy", number(result.test_accuracy)},
-                            {"dense", dense_json(result.dense)},
+                            {"dense", scores_json(result.dense)},
+                            {"before_debias", scores_json(result.before_debias)},
                             {"seconds", number(result.seconds)},
                             {"device", result.device},
                             {"bytes_to_host", result.bytes_to_host},

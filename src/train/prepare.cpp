@@ -122,6 +122,15 @@ std::vector<float> Task::plan_lambda(const std::vector<float>& lambda) const {
   return all;
 }
 
+std::vector<float> Task::search_lambda(const std::vector<float>& plan) const {
+  std::vector<float> all(static_cast<std::size_t>(search_groups), 0.0f);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::int32_t group = layers[i].search_group;
+    if (group >= 0) all[static_cast<std::size_t>(group)] = plan[i];
+  }
+  return all;
+}
+
 std::vector<std::int64_t> Task::search_counts(const std::vector<std::uint64_t>& nnz) const {
   std::vector<std::int64_t> counts(static_cast<std::size_t>(search_groups), 0);
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -336,6 +345,73 @@ StopRule stop_rule(const FitConfig& config, const Task& task) {
     }
   }
   return rule;
+}
+
+namespace {
+
+/// λ that takes as many weights as are to go to zero within the ramp when nothing holds them up:
+/// their share of the initial weights, uniform on ±`bound`, over the sum of the learning rates.
+float first_lambda(const FitConfig& config, const ControlRule& rule, double bound, double share) {
+  const Schedule schedule = make_schedule(config.train);
+  double way = 0.0;
+  for (std::int64_t i = rule.ramp_begin; i < rule.ramp_end; ++i) {
+    way += schedule.at(i, config.train.steps);
+  }
+  // Where nothing is to go λ is not used, and where hardly anything is, begins small and not 0.
+  return static_cast<float>(bound * std::max(share, 1e-4) / std::max(way, 1e-30));
+}
+
+}  // namespace
+
+ControlledRun controlled_run(const FitConfig& config, const Task& task,
+                             const std::vector<nn::Parameter>& parameters) {
+  const SearchConfig& c = config.search;
+  const std::int64_t steps = config.train.steps;
+  const auto at = [&](double share) {
+    return static_cast<std::int64_t>(std::llround(share * static_cast<double>(steps)));
+  };
+  ControlledRun run;
+  run.rule.ramp_begin = at(c.ramp[0]);
+  run.rule.ramp_end = at(c.ramp[1]);
+  run.debias = steps - at(c.debias);
+  run.finish = run.debias - std::max<std::int64_t>(1, at(c.finish));
+  if (run.rule.ramp_end <= run.rule.ramp_begin || run.finish < run.rule.ramp_end) {
+    throw InputError({"train.steps", "too few for the phases of search.method = \"one-run\"",
+                      std::to_string(steps),
+                      "take more steps, or another search.ramp, search.finish and search.debias"});
+  }
+  // A thousand looks in all: seldom enough to cost nothing, often enough that a look changes λ by
+  // a few percent.
+  run.update_every = std::max<std::int64_t>(1, steps / 1000);
+  const double a_look = static_cast<double>(run.update_every) / static_cast<double>(steps);
+  run.rule.integral = static_cast<float>(c.integral_gain * a_look);
+  run.rule.proportional = static_cast<float>(c.proportional_gain);
+  run.rule.range = 20.0f;  // a factor of 5·10^8 either way
+  for (std::int64_t group = 0; group < task.search_groups; ++group) {
+    ControlTarget target;
+    if (task.targets[static_cast<std::size_t>(group)] == 0) {
+      throw InputError({!config.sparsity.layers.empty() ? "sparsity.layers" : "sparsity.target_nnz",
+                        "a target of 0 weights leaves nothing of the layer to train", "0",
+                        "keep at least 1, or leave the layer out of the network"});
+    }
+    target.target = static_cast<std::uint64_t>(task.targets[static_cast<std::size_t>(group)]);
+    double bounds = 0.0;
+    double numel = 0.0;
+    for (std::size_t i = 0; i < task.layers.size(); ++i) {
+      const PenalisedLayer& layer = task.layers[i];
+      if (layer.search_group != group) continue;
+      target.groups.push_back(static_cast<std::int32_t>(i));
+      const auto fan_in = static_cast<double>(parameters[layer.parameter].fan_in);
+      bounds += static_cast<double>(layer.numel) / std::sqrt(std::max(1.0, fan_in));
+      numel += static_cast<double>(layer.numel);
+    }
+    target.lambda = c.lambda.empty()
+                        ? first_lambda(config, run.rule, bounds / numel,
+                                       1.0 - static_cast<double>(target.target) / numel)
+                        : static_cast<float>(c.lambda.front());
+    run.targets.push_back(std::move(target));
+  }
+  return run;
 }
 
 void load_initial(Backend& backend, nn::Parameters& parameters, const std::string& path) {

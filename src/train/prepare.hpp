@@ -34,6 +34,8 @@ struct Task {
 
   /// λ of the search (one a search group) as λ of the plan (one a penalised parameter).
   std::vector<float> plan_lambda(const std::vector<float>& lambda) const;
+  /// The reverse: of each search group's layers λ is the same.
+  std::vector<float> search_lambda(const std::vector<float>& plan) const;
   /// Counts of the plan as counts of the search; those of layers without a target go nowhere.
   std::vector<std::int64_t> search_counts(const std::vector<std::uint64_t>& nnz) const;
   /// The sum of the targets; none when there are none.
@@ -66,6 +68,11 @@ Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parame
 /// When a round ends early: by count with stop = "first-hit", never with "converged", "fixed" or
 /// without a target.
 StopRule stop_rule(const FitConfig& config, const Task& task);
+
+/// The phases and gains of search.method = "one-run", shares of the steps turned into steps. Throws
+/// InputError when there are too few of them.
+ControlledRun controlled_run(const FitConfig& config, const Task& task,
+                             const std::vector<nn::Parameter>& parameters);
 
 /// Reads initial weights from a safetensors file; every parameter must be there, with its shape,
 /// and no other.

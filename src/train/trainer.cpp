@@ -91,7 +91,19 @@ void Trainer::step(std::int64_t index, bool sampled) {
   };
   sampled_rows_ = data_.batch_rows(index);
   pass_over(sampled_rows_, batch_at, options, {.loss = sampled, .gradient = true});
+  update_weights(index);
+}
+
+void Trainer::update_weights(std::int64_t index) {
+  if (controlled_ == nullptr) return backend_.prox_step(*plan_);
+  if (index >= controlled_->finish && index < controlled_->debias) {
+    return backend_.keep_targets(*plan_);
+  }
   backend_.prox_step(*plan_);
+  const std::int64_t taken = index + 1;
+  if (taken < controlled_->finish && taken % controlled_->update_every == 0) {
+    backend_.control(*plan_);
+  }
 }
 
 void Trainer::set_learning_rate(double alpha) {
@@ -103,15 +115,41 @@ void Trainer::set_learning_rate(double alpha) {
 
 StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
                         const Watch& watch, const Ask& ask) {
+  backend_.set_lambda(*plan_, lambda);
+  begin_run(rule);
+  return take_steps(0, steps, steps, watch, ask);
+}
+
+StepStatus Trainer::run_controlled(const ControlledRun& controlled, std::int64_t steps,
+                                   const Watch& watch, const Ask& ask,
+                                   const std::function<void()>& frozen) {
+  begin_run({});
+  backend_.set_control(*plan_, controlled.rule, controlled.targets);
+  controlled_ = &controlled;
+  StepStatus status = take_steps(0, controlled.debias, steps, watch, ask);
+  const bool whole = status.steps == controlled.debias && !status.stopped;
+  if (whole) {
+    frozen();
+    backend_.freeze(*plan_);
+    status = take_steps(controlled.debias, steps, steps, watch, ask);
+  }
+  controlled_ = nullptr;
+  return status;
+}
+
+void Trainer::begin_run(const StopRule& rule) {
   network_.parameters().restore_initial();
   if (momentum_.size() > 0) momentum_.zero();
-  backend_.set_lambda(*plan_, lambda);
   backend_.set_stop(*plan_, rule);
+}
+
+StepStatus Trainer::take_steps(std::int64_t first, std::int64_t end, std::int64_t steps,
+                               const Watch& watch, const Ask& ask) {
   const auto due = [](std::int64_t index, std::int64_t every) {
     return every > 0 && index % every == 0;
   };
   const bool has_test = data_.rows(DeviceData::Part::kTest) > 0;
-  for (std::int64_t i = 0; i < steps && !backend_.known_to_have_stopped(*plan_); ++i) {
+  for (std::int64_t i = first; i < end && !backend_.known_to_have_stopped(*plan_); ++i) {
     if (settings_.schedule) set_learning_rate(settings_.schedule->at(i, steps));
     const bool tested = has_test && due(i + 1, settings_.test_every);
     const bool sampled = due(i, settings_.sample_every) || tested;

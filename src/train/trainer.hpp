@@ -32,6 +32,17 @@ struct TrainerSettings {
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
 };
 
+/// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until
+/// `finish`, then the largest weights are kept, and from `debias` on the survivors alone are
+/// trained, without a penalty.
+struct ControlledRun {
+  ControlRule rule;
+  std::vector<ControlTarget> targets;
+  std::int64_t update_every = 1;  ///< steps between two looks of the controller
+  std::int64_t finish = 0;        ///< first step of that phase; ≥ rule.ramp_end
+  std::int64_t debias = 0;        ///< the same, > finish; as many as the steps: none
+};
+
 /// Mean loss and, for cross-entropy, the share of rows classified right.
 struct Evaluation {
   double loss = 0.0;
@@ -71,6 +82,12 @@ class Trainer {
   /// momentum and the schedule's beginning. What is looked at changes no weight.
   StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
                  const Watch& watch, const Ask& ask = {});
+  /// A controlled run in place of a round with one λ. `frozen` is called when the last phase
+  /// begins, or at the end without one, at the weights that are kept.
+  StepStatus run_controlled(const ControlledRun& controlled, std::int64_t steps, const Watch& watch,
+                            const Ask& ask, const std::function<void()>& frozen);
+  /// λ a group, as it is now.
+  std::vector<float> lambda() { return backend_.read_lambda(*plan_); }
   /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
   std::uint64_t bytes_looked_at() const { return bytes_looked_at_; }
 
@@ -109,7 +126,12 @@ class Trainer {
                   bool accumulate, Wanted wanted);
   Evaluation evaluate(DeviceData::Part part);
   Evaluation read_evaluation(std::int64_t rows);
+  void begin_run(const StopRule& rule);
+  /// Steps [first, end) of a run of `steps`.
+  StepStatus take_steps(std::int64_t first, std::int64_t end, std::int64_t steps,
+                        const Watch& watch, const Ask& ask);
   void step(std::int64_t index, bool sampled);
+  void update_weights(std::int64_t index);
   /// After step `index`. False when it was not taken, because the round had stopped before.
   bool look(std::int64_t index, bool sampled, bool tested, const Watch& watch);
   void set_learning_rate(double alpha);
@@ -125,6 +147,7 @@ class Trainer {
   Array<float> momentum_;
   float learning_rate_ = 0.0f;  // the plan's
   std::uint64_t bytes_looked_at_ = 0;
+  const ControlledRun* controlled_ = nullptr;  // the run under way
 };
 
 }  // namespace cuthresh::train

@@ -218,6 +218,21 @@ TEST(Summary, SaysHowTheTargetWasMet) {
       AllOf(HasSubstr("no target to meet"), Not(HasSubstr(" test")), HasSubstr("target   none")));
 }
 
+TEST(Summary, OfOneRunSaysWhatWasChosenAndTheResidualThatCounts) {
+  FitConfig config;
+  FitResult r = result();
+  r.outcome = Outcome::kKept;
+  r.before_debias = NetworkScores{40000, 0.0161, 0.0172, std::nullopt, std::nullopt};
+  r.layers[0].gradient_nonzero = 2.5e-3;
+  for (const Style& style : {kUnicode, kAscii}) {
+    const std::string text = summary(r, config, style);
+    EXPECT_THAT(line_of(text, "reached"), HasSubstr("in one training"));
+    EXPECT_THAT(line_of(text, "chosen"), HasSubstr("0.0161 train, 0.0172 test at step 40,000"));
+    EXPECT_THAT(line_of(text, "fc1"), AllOf(HasSubstr("2.50e-03"), Not(HasSubstr("5.00e-01"))));
+    EXPECT_THAT(text, AllOf(HasSubstr("zeros frozen"), Not(HasSubstr("kkt"))));
+  }
+}
+
 TEST(Summary, JudgesLayersThatHaveTheirOwnTarget) {
   FitConfig config;
   config.sparsity.layers = {{"fc1", 300}, {"fc2", 100}};

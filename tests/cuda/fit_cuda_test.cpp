@@ -141,6 +141,19 @@ TEST_F(CudaFit, MomentumAndSchedulesToo) {
   expect_the_same(config);
 }
 
+TEST_F(CudaFit, OneRunToo) {
+  FitConfig config = tiny();
+  config.search.method = "one-run";
+  config.search.lambda.clear();
+  config.sparsity.tolerance = 0.0;
+  expect_the_same(config);
+  config.train.momentum = 0.9;
+  config.sparsity.target_nnz.reset();
+  config.sparsity.layers = {{"fc1", 20}, {"fc2", 6}};
+  config.run.force = true;
+  expect_the_same(config);
+}
+
 // What a search moves does not grow with its steps or its weights: 64 bytes a layer and one line.
 TEST_F(CudaFit, ARoundOfASearchMovesAFewBytesALayer) {
   for (const std::vector<std::int64_t>& widths :

@@ -283,7 +283,7 @@ FitResult sample_result() {
   result.bytes_to_host = (std::uint64_t{1} << 32) + 1;
   result.bytes_to_host_search = (std::uint64_t{1} << 32) - 1;
   result.train_accuracy = 0.875;
-  result.dense = DenseResult{500, 0.05, std::nan(""), 0.9375, std::nullopt};
+  result.dense = NetworkScores{500, 0.05, std::nan(""), 0.9375, std::nullopt};
   result.layers = {{"fc1", 768, 700, 650, 1e-4, 0.25, std::nullopt, true},
                    {"fc2", 16384, 1299, std::nullopt, 0.0, std::nullopt, 0.5, false}};
   result.rounds = {{1, {1e-3, 2e-3}, {3, 4}, 500, NAN, NAN, false, true, 0.5},

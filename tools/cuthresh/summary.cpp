@@ -16,6 +16,8 @@ std::string how(const FitResult& result) {
       return "target met by crossing: stopped at the first hit, not stationary";
     case Outcome::kConverged:
       return "target met at the end of a full training";
+    case Outcome::kKept:
+      return "target met in one training: the largest weights were kept and trained on";
     case Outcome::kMissed:
       return "target missed: this is the best network tried";
     case Outcome::kFixed:
@@ -49,7 +51,7 @@ std::string lambdas(const FitResult& result) {
   return lambda_range(values);
 }
 
-/// Of a FitResult or a DenseResult.
+/// Of a FitResult or a NetworkScores.
 template <class Result>
 std::string losses(const Result& result) {
   std::string text = fmt::format("{} train", loss_text(result.train_loss));
@@ -79,7 +81,26 @@ std::string residual(const std::optional<double>& value) {
   return value ? fmt::format("{:.2e}", *value) : "-";
 }
 
+/// After one run the network is no stationary point of the penalised problem, but of the one with
+/// its zeros frozen: another residual.
+std::string kept_table(const FitResult& result, const Style& style) {
+  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight,
+               Align::kRight, Align::kLeft});
+  const char* residual_name = style.unicode ? "|g| w≠0" : "|g| w!=0";
+  table.row(
+      {"layer", "weights", "nnz", "target", style.unicode ? "λ" : "lambda", residual_name, "met"});
+  for (const LayerResult& layer : result.layers) {
+    const bool judged = layer.target_nnz.has_value();
+    table.row({printable(layer.name), grouped(layer.numel), grouped(layer.nnz),
+               judged ? grouped(*layer.target_nnz) : "-", lambda_text(layer.lambda),
+               residual(layer.gradient_nonzero), judged ? (layer.reached ? "yes" : "no") : "-"});
+  }
+  return table.text() + residual_name +
+         ": largest gradient of a nonzero weight; 0: stationary with its zeros frozen.\n";
+}
+
 std::string layer_table(const FitResult& result, const Style& style) {
+  if (result.before_debias) return kept_table(result, style);
   Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight,
                Align::kRight, Align::kRight, Align::kLeft});
   table.row({"layer", "weights", "nnz", "target", style.unicode ? "λ" : "lambda",
@@ -91,7 +112,9 @@ std::string layer_table(const FitResult& result, const Style& style) {
                residual(layer.kkt_nonzero), residual(layer.kkt_zero),
                judged ? (layer.reached ? "yes" : "no") : "-"});
   }
-  return table.text();
+  return table.text() +
+         "kkt: largest violation of the stationarity conditions, relative to the layer's " +
+         (style.unicode ? "λ" : "lambda") + "; 0 is a stationary point.\n";
 }
 
 }  // namespace
@@ -105,6 +128,11 @@ std::string summary(const FitResult& result, const FitConfig& config, const Styl
                                     how(result))});
   facts.row({style.unicode ? "λ" : "lambda", lambdas(result)});
   facts.row({"loss", losses(result)});
+  if (result.before_debias) {
+    facts.row({"chosen",
+               fmt::format("{} at step {}, before the survivors were trained on alone",
+                           losses(*result.before_debias), grouped(result.before_debias->steps))});
+  }
   if (result.dense) facts.row({"dense", dense_text(result)});
   const auto rounds = static_cast<std::int64_t>(result.rounds.size());
   facts.row({"effort",
@@ -114,9 +142,7 @@ std::string summary(const FitResult& result, const FitConfig& config, const Styl
   if (!result.why_stopped.empty()) facts.row({"ended", printable(result.why_stopped)});
   facts.row({"files", printable(result.folder) +
                           "/: model.safetensors result.json history.csv config.toml"});
-  return facts.text() + "\n" + layer_table(result, style) +
-         "kkt: largest violation of the stationarity conditions, relative to the layer's " +
-         (style.unicode ? "λ" : "lambda") + "; 0 is a stationary point.\n";
+  return facts.text() + "\n" + layer_table(result, style);
 }
 
 }  // namespace cuthresh::command

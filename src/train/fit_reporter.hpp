@@ -1,0 +1,74 @@
+#pragma once
+
+#include <numeric>
+
+#include "train/fit_run.hpp"
+
+namespace cuthresh::train {
+
+/// Asks the observer about ten times a second, and tells it and the history what was looked at.
+class Fit::Reporter {
+ public:
+  Reporter(Fit& fit, std::int64_t round, const std::vector<float>& lambda)
+      : fit_(fit), begin_(Clock::now()), last_(begin_ - std::chrono::seconds(1)) {
+    progress_.round = round;
+    const std::string& method = fit.config_.search.method;
+    progress_.max_rounds =
+        method == "fixed" || method == "one-run" ? 1 : fit.config_.search.max_rounds;
+    progress_.steps = fit.config_.train.steps;
+    progress_.lambda.assign(lambda.begin(), lambda.end());
+    progress_.target_nnz = fit.task_.target_total();
+    progress_.loss = kNoNumber;
+  }
+
+  Trainer::Wish ask() {
+    const auto now = Clock::now();
+    if (now - last_ < std::chrono::milliseconds(100)) return Trainer::Wish::kGoOn;
+    last_ = now;
+    fit_.cancelled_ = fit_.observer_.cancelled();
+    if (fit_.cancelled_) return Trainer::Wish::kEnd;
+    due_ = fit_.observer_.wants_progress();
+    return due_ ? Trainer::Wish::kLook : Trainer::Wish::kGoOn;
+  }
+
+  void watch(std::int64_t step, const StepStatus& status, const Sample& sample) {
+    const std::vector<std::int64_t> counts = fit_.task_.search_counts(status.nnz);
+    if (progress_.round > 0 && fit_.one_run()) {
+      const std::vector<float> lambda = fit_.task_.search_lambda(fit_.trainer_.lambda());
+      progress_.lambda.assign(lambda.begin(), lambda.end());
+    }
+    if (sample.loss) {
+      progress_.loss = *sample.loss;
+      fit_.history_.add_step({progress_.round, step, progress_.lambda, counts, *sample.loss,
+                              sample.test ? sample.test->loss : kNoNumber, sample.accuracy,
+                              sample.test ? sample.test->accuracy : std::nullopt,
+                              seconds_since(begin_)});
+    }
+    if (!due_) return;
+    due_ = false;
+    progress_.step = step;
+    progress_.nnz = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+    progress_.seconds = seconds_since(fit_.start_);
+    progress_.round_seconds_left = seconds_since(begin_) / static_cast<double>(step) *
+                                   static_cast<double>(progress_.steps - step);
+    fit_.observer_.progress(progress_);
+  }
+
+  Trainer::Watch watcher() {
+    return [this](std::int64_t step, const StepStatus& status, const Sample& sample) {
+      watch(step, status, sample);
+    };
+  }
+  Trainer::Ask asker() {
+    return [this] { return ask(); };
+  }
+
+ private:
+  Fit& fit_;
+  Clock::time_point begin_;
+  Clock::time_point last_;
+  FitObserver::Progress progress_;
+  bool due_ = false;
+};
+
+}  // namespace cuthresh::train

@@ -1,0 +1,101 @@
+#include <utility>
+
+#include "cuthresh/model_file.hpp"
+#include "train/fit_run.hpp"
+
+namespace cuthresh::train {
+
+FitResult Fit::summarise(const Found& found) {
+  FitResult result;
+  network_.parameters().restore_best();
+  result.why_stopped = cancelled_ ? "cancelled by the user" : found.reason;
+  result.steps_total = steps_total_;
+  result.rounds = rounds_;
+  result.dense = dense_;
+  result.before_debias = before_debias_;
+  result.device = chosen_.why;
+  result.target_nnz = task_.target_total();
+  result.best_round = found.have ? static_cast<std::int64_t>(best_round_) + 1 : 0;
+  result.achieved = found.have && !cancelled_ &&
+                    (found.met || (config_.search.method == "fixed" && task_.targets.empty()));
+  result.outcome = outcome(result);
+  if (!found.have)
+    observer_.note("no training ended with finite weights: the initial weights are kept");
+
+  const std::vector<float> lambda = task_.plan_lambda(
+      found.have ? found.lambda
+                 : std::vector<float>(static_cast<std::size_t>(task_.search_groups), 0.0f));
+  if (found.have) {  // evaluated when its round ended
+    copy_scores(result, rounds_[best_round_]);
+  } else {
+    set_scores(result, trainer_.evaluate_train(), trainer_.evaluate_test());
+  }
+  if (!found.have || gradient_of_ != best_round_) trainer_.full_gradient();
+  certify(result, lambda);
+  result.seconds = seconds_since(start_);
+  return result;
+}
+
+Outcome Fit::outcome(const FitResult& result) const {
+  if (config_.search.method == "fixed") return Outcome::kFixed;
+  if (!result.achieved) return Outcome::kMissed;
+  if (one_run()) return Outcome::kKept;
+  const RoundResult& best = rounds_[best_round_];
+  return best.steps < config_.train.steps ? Outcome::kCrossed : Outcome::kConverged;
+}
+
+void Fit::certify(FitResult& result, const std::vector<float>& lambda) {
+  // With λ 0 the residual on the nonzeros is their gradient: the network with its zeros frozen.
+  std::vector<KktResult> frozen;
+  if (one_run()) frozen = trainer_.kkt(std::vector<float>(task_.layers.size(), 0.0f));
+  const std::vector<KktResult> kkt = trainer_.kkt(lambda);
+  for (std::size_t i = 0; i < task_.layers.size(); ++i) {
+    const PenalisedLayer& layer = task_.layers[i];
+    LayerResult row;
+    row.name = layer.name;
+    row.numel = layer.numel;
+    row.nnz = static_cast<std::int64_t>(kkt[i].nonzeros);
+    row.lambda = static_cast<double>(lambda[i]);
+    if (one_run() && kkt[i].nonzeros > 0)
+      row.gradient_nonzero = static_cast<double>(frozen[i].on_nonzero);
+    if (row.lambda > 0.0 && kkt[i].nonzeros > 0)
+      row.kkt_nonzero = static_cast<double>(kkt[i].on_nonzero) / row.lambda;
+    if (row.lambda > 0.0 && kkt[i].zeros > 0)
+      row.kkt_zero = static_cast<double>(kkt[i].on_zero) / row.lambda;
+    if (layerwise() && layer.search_group >= 0) {
+      row.target_nnz = task_.targets[static_cast<std::size_t>(layer.search_group)];
+      row.reached = search::make_band(*row.target_nnz, config_.sparsity.tolerance)
+                        .contains(static_cast<std::uint64_t>(row.nnz));
+    } else {
+      row.reached = !layerwise() && !task_.targets.empty() && result.achieved;
+    }
+    if (layer.search_group >= 0) {
+      result.nnz += row.nnz;
+      result.numel += row.numel;
+    }
+    result.layers.push_back(std::move(row));
+  }
+}
+
+void Fit::write(FitResult& result) {
+  ModelFile model;
+  model.metadata["format"] = "pt";
+  model.metadata["cuthresh_version"] = CTH_VERSION;
+  nn::Parameters& parameters = network_.parameters();
+  for (std::size_t i = 0; i < parameters.list().size(); ++i) {
+    const nn::Parameter& p = parameters.list()[i];
+    NamedTensor tensor{p.name, p.shape, std::vector<float>(static_cast<std::size_t>(p.numel))};
+    backend_.download(tensor.values.data(), parameters.value(i),
+                      tensor.values.size() * sizeof(float));
+    model.tensors.push_back(std::move(tensor));
+  }
+  write_safetensors(folder_->staged("model.safetensors"), model);
+  folder_->write("history.csv", history_.text());
+  folder_->write("config.toml", to_toml(config_));
+  result.bytes_to_host = backend_.bytes_to_host();  // nothing comes back after the weights
+  folder_->write("result.json", result_json(result, config_, CTH_VERSION));
+  if (const std::string note = folder_->commit(); !note.empty()) observer_.note(note);
+  result.folder = folder_->path();  // not the one asked for, if that was taken meanwhile
+}
+
+}  // namespace cuthresh::train

@@ -1,0 +1,124 @@
+#pragma once
+
+// One run of fit(): a search (src/search) asks for trainings, or one training is controlled; a
+// Trainer does them, a RunFolder takes what comes out.
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/registry.hpp"
+#include "cuthresh/fit.hpp"
+#include "io/report.hpp"
+#include "io/run_folder.hpp"
+#include "search/search.hpp"
+#include "train/prepare.hpp"
+#include "train/trainer.hpp"
+
+namespace cuthresh::train {
+
+inline constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
+
+/// The figures that rounds, the dense network and the result have alike.
+template <class To, class From>
+void copy_scores(To& to, const From& from) {
+  to.train_loss = from.train_loss;
+  to.test_loss = from.test_loss;
+  to.train_accuracy = from.train_accuracy;
+  to.test_accuracy = from.test_accuracy;
+}
+
+template <class To>
+void set_scores(To& to, const Evaluation& train, const std::optional<Evaluation>& test) {
+  to.train_loss = train.loss;
+  to.train_accuracy = train.accuracy;
+  to.test_loss = test ? test->loss : kNoNumber;
+  to.test_accuracy = test ? test->accuracy : std::nullopt;
+}
+
+std::string short_number(double value);
+
+/// Its members are defined in fit.cpp, fit_search.cpp (rounds with one λ each), fit_one_run.cpp and
+/// fit_result.cpp.
+class Fit {
+ public:
+  Fit(const FitConfig& config, FitObserver& observer);
+  FitResult run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  /// What was found, and how: the network is the kept one.
+  struct Found {
+    bool have = false;  ///< a training ended with a network that is of use
+    bool met = false;   ///< with the target
+    std::string reason;
+    std::vector<float> lambda;  ///< a search group
+  };
+
+  static ChosenBackend choose_backend(const DataSplit& data, const nn::Graph& graph,
+                                      const FitConfig& config);
+  std::unique_ptr<RunFolder> prepare_folder();
+  std::int64_t sample_every() const;
+  TrainerSettings trainer_settings() const;
+  bool layerwise() const { return !config_.sparsity.layers.empty(); }
+  bool one_run() const { return config_.search.method == "one-run"; }
+
+  /// What a training tells the user while it runs; `round` 0 is the dense one.
+  class Reporter;
+  /// One training with λ a search group. Shows progress.
+  StepStatus train(std::int64_t round, const std::vector<float>& lambda, const StopRule& rule);
+  /// The same training without a penalty, for comparison; leaves other weights than the best.
+  void train_dense();
+  /// The figures of a round that has just ended, from the weights that it left.
+  RoundResult finish_round(std::int64_t number, const StepStatus& status, bool wants_gradient);
+  void keep_round(const RoundResult& round);
+
+  search::Settings search_settings();
+  float automatic_lambda_max();
+  Found search_lambda();
+  void train_round(search::LambdaSearch& search);
+  void report_pivot(search::LambdaSearch& search);
+
+  Found train_controlled();
+  bool meets_targets(const std::vector<std::int64_t>& nnz) const;
+  std::string controlled_reason(const RoundResult& round, bool met) const;
+
+  FitResult summarise(const Found& found);
+  Outcome outcome(const FitResult& result) const;
+  /// Residuals relative to λ (a plan group), at the gradient that full_gradient() has just left.
+  void certify(FitResult& result, const std::vector<float>& lambda);
+  void write(FitResult& result);
+
+  FitObserver& observer_;
+  Clock::time_point start_ = Clock::now();
+  DataSplit data_;
+  FitConfig config_;  // with train.steps, whatever was given
+  nn::Graph graph_;
+  ChosenBackend chosen_;
+  Backend& backend_;
+  nn::Network network_;
+  Task task_;
+  std::unique_ptr<RunFolder> folder_;
+  Trainer trainer_;
+  HistoryCsv history_;
+  std::vector<RoundResult> rounds_;
+  std::size_t best_round_ = 0;
+  /// The round whose weights' gradient is in place; none yet.
+  static constexpr std::size_t kNoRound = std::numeric_limits<std::size_t>::max() - 1;
+  std::size_t gradient_of_ = kNoRound;
+  std::optional<NetworkScores> dense_;
+  std::optional<NetworkScores> before_debias_;
+  std::int64_t steps_total_ = 0;
+  bool cancelled_ = false;
+};
+
+}  // namespace cuthresh::train

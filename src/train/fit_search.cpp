@@ -1,0 +1,147 @@
+#include <cmath>
+#include <utility>
+
+#include "cuthresh/error.hpp"
+#include "train/fit_run.hpp"
+
+namespace cuthresh::train {
+
+search::Settings Fit::search_settings() {
+  const SearchConfig& c = config_.search;
+  search::Settings settings;
+  settings.targets = task_.targets;
+  settings.groups = task_.search_groups;
+  settings.tolerance = config_.sparsity.tolerance;
+  settings.groups_required = task_.targets.empty() ? 0 : task_.required;
+  settings.max_rounds = c.max_rounds;
+  if (layerwise()) {
+    settings.names.emplace();
+    for (const PenalisedLayer& layer : task_.layers) {
+      if (layer.search_group >= 0) settings.names->push_back(layer.name);
+    }
+  }
+  if (c.method == "fixed") {
+    settings.pivot = search::Pivot::kFixed;
+    settings.lambda_lo = settings.lambda_hi = static_cast<float>(c.lambda.front());
+    return settings;
+  }
+  settings.pivot =
+      c.method == "log-midpoint" ? search::Pivot::kLogMidpoint : search::Pivot::kGradientMedian;
+  if (c.lambda.empty()) {
+    settings.lambda_hi = automatic_lambda_max();
+    settings.lambda_lo = settings.lambda_hi * 1e-4f;
+    observer_.note("bracket: λ from " + short_number(static_cast<double>(settings.lambda_lo)) +
+                   " to " + short_number(static_cast<double>(settings.lambda_hi)) +
+                   ", the largest gradient at zero weights and 1e-4 of it");
+  } else {
+    settings.lambda_lo = static_cast<float>(c.lambda[0]);
+    settings.lambda_hi = static_cast<float>(c.lambda[1]);
+  }
+  return settings;
+}
+
+/// λ_max = max |∂L/∂w| at zero weights: from there on all-zero weights are stationary (Theorem
+/// 9). Only weights that follow a λ of the search are zeroed and looked at: the others keep λ 0
+/// and do not stay at zero. Where the activations of zero weights pass nothing on (all biases
+/// negative under ReLU), the initial weights serve.
+float Fit::automatic_lambda_max() {
+  nn::Parameters& parameters = network_.parameters();
+  parameters.restore_initial();
+  std::vector<std::size_t> searched;
+  for (const PenalisedLayer& layer : task_.layers) {
+    if (layer.search_group < 0) continue;
+    searched.push_back(layer.parameter);
+    backend_.zero(parameters.value(layer.parameter),
+                  static_cast<std::size_t>(layer.numel) * sizeof(float));
+  }
+  trainer_.full_gradient();
+  float largest = trainer_.largest_gradient(searched);
+  parameters.restore_initial();
+  if (!(largest > 0.0f && std::isfinite(largest))) {
+    trainer_.full_gradient();
+    largest = trainer_.largest_gradient(searched);
+  }
+  if (!(largest > 0.0f && std::isfinite(largest))) {
+    throw InputError({"search.lambda",
+                      "no bracket can be found: the gradient at the initial weights is not a "
+                      "positive finite number",
+                      short_number(static_cast<double>(largest)),
+                      "give a bracket, e.g. lambda = [1e-7, 1e-3], and check the data's scale"});
+  }
+  return largest;
+}
+
+Fit::Found Fit::search_lambda() {
+  search::LambdaSearch search(search_settings());
+  while (search.phase() != search::Phase::kDone && !cancelled_) {
+    if (search.phase() == search::Phase::kTrain) {
+      train_round(search);
+    } else {
+      report_pivot(search);
+    }
+    for (const std::string& note : search.take_notes()) observer_.note(note);
+  }
+  Found found;
+  found.have = search.best().has_value();
+  found.met = search.met();
+  found.reason = search.reason();
+  if (found.have) found.lambda = search.probes()[*search.best()].lambda;
+  return found;
+}
+
+void Fit::train_round(search::LambdaSearch& search) {
+  const auto round_start = Clock::now();
+  const auto number = static_cast<std::int64_t>(rounds_.size()) + 1;
+  const std::vector<float> lambda = search.lambda();
+  const StepStatus status = train(number, lambda, stop_rule(config_, task_));
+  RoundResult round = finish_round(number, status, config_.search.method != "log-midpoint");
+  round.lambda.assign(lambda.begin(), lambda.end());
+  if (round.diverged) {
+    observer_.note("round " + std::to_string(round.round) + " diverged at step " +
+                   std::to_string(round.steps) + " with λ " + short_number(round.lambda.front()) +
+                   (round.lambda.size() > 1 ? ", …" : "") +
+                   ": non-finite loss; a failed probe. A smaller train.learning_rate may help");
+  }
+  steps_total_ += round.steps;
+  // A cancelled round is not a probe, unless there is nothing else to keep.
+  if (!cancelled_ || (!search.best() && !round.diverged)) {
+    if (search.report_probe(round.nnz, round.diverged)) {
+      network_.parameters().keep_as_best();
+      best_round_ = rounds_.size();
+    }
+    round.hit = !cancelled_ && search.met() && search.best() &&
+                *search.best() + 1 == search.probes().size();
+  }
+  round.seconds = seconds_since(round_start);
+  keep_round(round);
+}
+
+void Fit::report_pivot(search::LambdaSearch& search) {
+  // At the weights just trained, over the whole training set.
+  if (gradient_of_ + 1 != rounds_.size()) trainer_.full_gradient();
+  const std::vector<search::PivotQuery>& queries = search.queries();
+  std::vector<std::pair<float, float>> brackets;
+  const bool over_all = !layerwise();
+  if (over_all) {
+    brackets.emplace_back(queries.front().lo, queries.front().hi);
+  } else {
+    for (const PenalisedLayer& layer : task_.layers) {
+      const bool wanted =
+          layer.search_group >= 0 && queries[static_cast<std::size_t>(layer.search_group)].wanted;
+      brackets.emplace_back(0.0f, 0.0f);  // empty: nothing asked
+      if (wanted) {
+        const search::PivotQuery& query = queries[static_cast<std::size_t>(layer.search_group)];
+        brackets.back() = {query.lo, query.hi};
+      }
+    }
+  }
+  const std::vector<MedianResult> found = trainer_.bracket_medians(brackets);
+  std::vector<std::optional<float>> medians(queries.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const std::int32_t group = over_all ? 0 : task_.layers[i].search_group;
+    if (group >= 0) medians[static_cast<std::size_t>(group)] = found[i].median;
+  }
+  search.report_pivot(medians);
+}
+
+}  // namespace cuthresh::train
