@@ -22,11 +22,11 @@ struct LayerResult {
       kkt_nonzero;  ///< max over w ≠ 0 of |g + λ sign(w)| / λ; none: λ = 0 or no such w
   std::optional<double>
       kkt_zero;  ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
-  /// "one-run": max over w ≠ 0 of |g|, how far the network is from stationary with its zeros frozen;
-  /// none without such w
-  std::optional<double> gradient_nonzero = {};
   /// Its target was met; with one target for all layers, that one. False without a target.
   bool reached = false;
+  /// "one-run": max over w ≠ 0 of |g|, how far the network is from stationary with its zeros
+  /// frozen; none without such w
+  std::optional<double> gradient_nonzero = {};
 };
 
 /// One training of the search.

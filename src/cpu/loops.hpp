@@ -55,8 +55,8 @@ struct Loops {
   /// The same with the momentum in v, which changes.
   StepCounts (*momentum_step)(float* w, const float* g, float* v, std::int64_t n, float alpha,
                               const StepMethod& method, float threshold);
-  /// The same without a threshold, v with a momentum only; where the bit of an entry is 0 in `bits`,
-  /// w becomes 0.
+  /// The same without a threshold, v with a momentum only; where the bit of an entry is 0 in
+  /// `bits`, w becomes 0.
   StepCounts (*frozen_step)(float* w, const float* g, float* v, std::int64_t n, float alpha,
                             const StepMethod& method, const std::uint32_t* bits);
   /// w ← keep(w); returns the nonzeros. Entries equal to keep.least stay up to index `ties_end`.

@@ -20,8 +20,8 @@ struct SelectTensor {
   std::size_t offset = 0;
 };
 
-using SelectCountKernel = void (*)(TensorList, SelectGroups, const SelectHeader*, const SelectState*,
-                                   std::uint64_t*);
+using SelectCountKernel = void (*)(TensorList, SelectGroups, const SelectHeader*,
+                                   const SelectState*, std::uint64_t*);
 
 // A list in "device" memory, and selections over it.
 class SelectList {

@@ -284,7 +284,8 @@ FitResult sample_result() {
   result.bytes_to_host_search = (std::uint64_t{1} << 32) - 1;
   result.train_accuracy = 0.875;
   result.dense = NetworkScores{500, 0.05, std::nan(""), 0.9375, std::nullopt};
-  result.layers = {{"fc1", 768, 700, 650, 1e-4, 0.25, std::nullopt, true},
+  result.before_debias = NetworkScores{400, 0.25, 0.5, std::nullopt, 0.75};
+  result.layers = {{"fc1", 768, 700, 650, 1e-4, 0.25, std::nullopt, true, 0.125},
                    {"fc2", 16384, 1299, std::nullopt, 0.0, std::nullopt, 0.5, false}};
   result.rounds = {{1, {1e-3, 2e-3}, {3, 4}, 500, NAN, NAN, false, true, 0.5},
                    {2, {1e-4}, {1999}, 499, 0.1, 1.0 / 3.0, true, false, 0.75, 0.5, 0.25}};
@@ -304,13 +305,15 @@ TEST(Report, ResultJsonHoldsEveryKey) {
     "target_nnz": 2000, "tolerance": 0.05, "sparsity": 0.921323992443325, "rounds": 2,
     "best_round": 2, "steps_total": 9007199254740993, "train_loss": 0.1, "test_loss": null,
     "train_accuracy": 0.875, "test_accuracy": null, "dense": {"steps": 500, "train_loss": 0.05,
-      "test_loss": null, "train_accuracy": 0.9375, "test_accuracy": null}, "seconds": 1.25, "device": "cpu",
+      "test_loss": null, "train_accuracy": 0.9375, "test_accuracy": null},
+    "before_debias": {"steps": 400, "train_loss": 0.25, "test_loss": 0.5, "train_accuracy": null,
+      "test_accuracy": 0.75}, "seconds": 1.25, "device": "cpu",
     "bytes_to_host": 4294967297, "bytes_to_host_search": 4294967295, "seed": 18446744073709551615,
     "layers": [
       {"name": "fc1", "numel": 768, "nnz": 700, "target_nnz": 650, "lambda": 1e-4,
-       "kkt_nonzero": 0.25, "kkt_zero": null, "reached": true},
+       "kkt_nonzero": 0.25, "kkt_zero": null, "gradient_nonzero": 0.125, "reached": true},
       {"name": "fc2", "numel": 16384, "nnz": 1299, "target_nnz": null, "lambda": 0.0,
-       "kkt_nonzero": null, "kkt_zero": 0.5, "reached": false}],
+       "kkt_nonzero": null, "kkt_zero": 0.5, "gradient_nonzero": null, "reached": false}],
     "rounds_detail": [
       {"round": 1, "lambda": [1e-3, 2e-3], "nnz": [3, 4], "steps": 500, "train_loss": null,
        "test_loss": null, "train_accuracy": null, "test_accuracy": null, "hit": false, "diverged": true, "seconds": 0.5},
@@ -326,6 +329,7 @@ TEST(Report, OutcomesAndOddValues) {
   result.train_loss = std::numeric_limits<double>::infinity();
   for (const auto& [outcome, name] : {std::pair{Outcome::kCrossed, "crossed"},
                                       {Outcome::kConverged, "converged"},
+                                      {Outcome::kKept, "kept"},
                                       {Outcome::kMissed, "missed"},
                                       {Outcome::kFixed, "fixed"}}) {
     result.outcome = outcome;
