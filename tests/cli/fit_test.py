@@ -146,7 +146,7 @@ class Fit(CommandTest):
         self.assertTrue(os.path.exists(self.path("run/result.json")))
 
     def test_the_examples_are_accepted(self):
-        for name in ("mackey_glass_single", "mackey_glass_multi"):
+        for name in ("mackey_glass_single", "mackey_glass_multi", "mackey_glass_one_run"):
             run = self.run_command("fit", os.path.join(SOURCE, "examples", name + ".toml"), "--out", name,
                                    "--set", "train.steps=20", "--set", "search.max_rounds=1", "--quiet")
             self.assertIn(run.returncode, (0, 3), run.stderr)

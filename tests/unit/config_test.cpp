@@ -178,6 +178,25 @@ TEST(Config, ReadsTheExamples) {
   EXPECT_EQ(multi.sparsity.tolerance, 0.05);
 }
 
+TEST(Config, EveryExampleIsValidAndNamesFilesThatExist) {
+  const fs::path folder = fs::path(CTH_SOURCE_DIR) / "examples";
+  int examples = 0;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    SCOPED_TRACE(entry.path().string());
+    EXPECT_NO_THROW(load_config(entry.path().string()));
+    ++examples;
+    std::ifstream file(entry.path());
+    for (std::string word; file >> word;) {
+      const std::size_t end = word.find(".toml");
+      if (end == std::string::npos) continue;
+      const std::size_t begin = word.find_last_of("/(", end) + 1;  // 0 where there is none
+      const std::string name = word.substr(begin, end + 5 - begin);
+      EXPECT_TRUE(fs::exists(folder / name)) << name;
+    }
+  }
+  EXPECT_GE(examples, 10);
+}
+
 TEST(Config, PathsAreRelativeToTheFileUnlessOverridden) {
   const fs::path folder = fs::temp_directory_path() / "cuthresh_config_paths";
   fs::create_directories(folder / "sub");
