@@ -1,6 +1,6 @@
+#include "backend/checks.hpp"
 #include "cpu/backend_impl.hpp"
 #include "cpu/selection.hpp"
-#include "cuthresh/error.hpp"
 #include "kernels/math/bracket.hpp"
 
 namespace cuthresh::cpu {
@@ -8,11 +8,7 @@ namespace cuthresh::cpu {
 std::vector<MedianResult> CpuBackend::read_bracket_medians(
     ProxPlan& plan, std::span<const std::pair<float, float>> brackets) {
   const CpuPlan& p = as_cpu_plan(plan);
-  const bool over_all = brackets.size() == 1 && p.groups != 1;
-  if (!over_all && brackets.size() != p.groups) {
-    throw InternalError({"read_bracket_medians", "one bracket in all or one a group is wanted",
-                         std::to_string(brackets.size()), "pass as many as the plan has groups"});
-  }
+  const bool over_all = check_brackets(brackets.size(), p.groups);
   std::vector<MedianResult> results(brackets.size());
   for (std::size_t i = 0; i < brackets.size(); ++i) {
     const auto [lo, hi] = brackets[i];
@@ -35,12 +31,7 @@ float CpuBackend::read_kth_gradient(ProxPlan& plan, std::int64_t k) {
   Selection selection(as_cpu_plan(plan), threads_, loops_, Selection::Of::kGradients,
                       [](std::int32_t group) { return group >= 0; });
   const std::int64_t size = selection.size();
-  if (k < 1 || k > size) {
-    throw InternalError(
-        {"read_kth_gradient",
-         "k must be from 1 to the number of penalised weights, " + std::to_string(size),
-         std::to_string(k), "ask for a rank that exists"});
-  }
+  check_rank(k, size);
   bytes_to_host_ += 8;
   const std::int64_t rank = size - k;  // ascending
   selection.survey(kAllKeys, static_cast<double>(rank) / static_cast<double>(size));
