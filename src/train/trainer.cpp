@@ -83,7 +83,7 @@ void Trainer::pass_over(DeviceData::Part part, Pass pass, Wanted wanted) {
   pass_over(data_.rows(part), batch_at, {.pass = pass}, wanted);
 }
 
-void Trainer::step(std::int64_t index, bool sampled) {
+void Trainer::pass_step(std::int64_t index, bool sampled) {
   const nn::ForwardOptions options{Pass::kTrain, settings_.seed, static_cast<std::uint32_t>(index),
                                    plan_.get()};
   const auto batch_at = [&](std::int64_t first, std::int64_t rows) {
@@ -91,17 +91,16 @@ void Trainer::step(std::int64_t index, bool sampled) {
   };
   sampled_rows_ = data_.batch_rows(index);
   pass_over(sampled_rows_, batch_at, options, {.loss = sampled, .gradient = true});
-  update_weights(index);
 }
 
-void Trainer::update_weights(std::int64_t index) {
-  if (controlled_ == nullptr) return backend_.prox_step(*plan_);
-  if (index >= controlled_->finish && index < controlled_->debias) {
+void Trainer::update_weights(std::int64_t index, const ControlledRun* controlled) {
+  if (controlled == nullptr) return backend_.prox_step(*plan_);
+  if (index >= controlled->finish && index < controlled->debias) {
     return backend_.keep_targets(*plan_);
   }
   backend_.prox_step(*plan_);
   const std::int64_t taken = index + 1;
-  if (taken < controlled_->finish && taken % controlled_->update_every == 0) {
+  if (taken < controlled->finish && taken % controlled->update_every == 0) {
     backend_.control(*plan_);
   }
 }
@@ -117,7 +116,7 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
                         const Watch& watch, const Ask& ask) {
   backend_.set_lambda(*plan_, lambda);
   begin_run(rule);
-  return take_steps(0, steps, steps, watch, ask);
+  return take_steps({steps, watch, ask}, 0, steps);
 }
 
 StepStatus Trainer::run_controlled(const ControlledRun& controlled, std::int64_t steps,
@@ -125,16 +124,12 @@ StepStatus Trainer::run_controlled(const ControlledRun& controlled, std::int64_t
                                    const std::function<void()>& frozen) {
   begin_run({});
   backend_.set_control(*plan_, controlled.rule, controlled.targets);
-  controlled_ = &controlled;
-  StepStatus status = take_steps(0, controlled.debias, steps, watch, ask);
-  const bool whole = status.steps == controlled.debias && !status.stopped;
-  if (whole) {
-    frozen();
-    backend_.freeze(*plan_);
-    status = take_steps(controlled.debias, steps, steps, watch, ask);
-  }
-  controlled_ = nullptr;
-  return status;
+  const Run run{steps, watch, ask, &controlled};
+  const StepStatus status = take_steps(run, 0, controlled.debias);
+  if (status.steps < controlled.debias || status.stopped) return status;
+  frozen();
+  backend_.freeze(*plan_);
+  return take_steps(run, controlled.debias, steps);
 }
 
 void Trainer::begin_run(const StopRule& rule) {
@@ -143,20 +138,20 @@ void Trainer::begin_run(const StopRule& rule) {
   backend_.set_stop(*plan_, rule);
 }
 
-StepStatus Trainer::take_steps(std::int64_t first, std::int64_t end, std::int64_t steps,
-                               const Watch& watch, const Ask& ask) {
+StepStatus Trainer::take_steps(const Run& run, std::int64_t first, std::int64_t end) {
   const auto due = [](std::int64_t index, std::int64_t every) {
     return every > 0 && index % every == 0;
   };
   const bool has_test = data_.rows(DeviceData::Part::kTest) > 0;
   for (std::int64_t i = first; i < end && !backend_.known_to_have_stopped(*plan_); ++i) {
-    if (settings_.schedule) set_learning_rate(settings_.schedule->at(i, steps));
+    if (settings_.schedule) set_learning_rate(settings_.schedule->at(i, run.steps));
     const bool tested = has_test && due(i + 1, settings_.test_every);
     const bool sampled = due(i, settings_.sample_every) || tested;
-    step(i, sampled);
-    const Wish wish = ask ? ask() : Wish::kGoOn;
+    pass_step(i, sampled);
+    update_weights(i, run.controlled);
+    const Wish wish = run.ask ? run.ask() : Wish::kGoOn;
     if (sampled || wish == Wish::kLook) {
-      if (!look(i, sampled, tested, watch)) break;
+      if (!look(i, sampled, tested, run.watch)) break;
     } else {
       backend_.throttle();
     }

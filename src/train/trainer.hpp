@@ -127,11 +127,18 @@ class Trainer {
   Evaluation evaluate(DeviceData::Part part);
   Evaluation read_evaluation(std::int64_t rows);
   void begin_run(const StopRule& rule);
-  /// Steps [first, end) of a run of `steps`.
-  StepStatus take_steps(std::int64_t first, std::int64_t end, std::int64_t steps,
-                        const Watch& watch, const Ask& ask);
-  void step(std::int64_t index, bool sampled);
-  void update_weights(std::int64_t index);
+  /// What a run of `steps` steps is told and asked; `controlled`: null with one λ.
+  struct Run {
+    std::int64_t steps;
+    const Watch& watch;
+    const Ask& ask;
+    const ControlledRun* controlled = nullptr;
+  };
+  /// Steps [first, end) of it.
+  StepStatus take_steps(const Run& run, std::int64_t first, std::int64_t end);
+  /// Gradients of step `index`'s rows.
+  void pass_step(std::int64_t index, bool sampled);
+  void update_weights(std::int64_t index, const ControlledRun* controlled);
   /// After step `index`. False when it was not taken, because the round had stopped before.
   bool look(std::int64_t index, bool sampled, bool tested, const Watch& watch);
   void set_learning_rate(double alpha);
@@ -147,7 +154,6 @@ class Trainer {
   Array<float> momentum_;
   float learning_rate_ = 0.0f;  // the plan's
   std::uint64_t bytes_looked_at_ = 0;
-  const ControlledRun* controlled_ = nullptr;  // the run under way
 };
 
 }  // namespace cuthresh::train
