@@ -81,40 +81,46 @@ std::string residual(const std::optional<double>& value) {
   return value ? fmt::format("{:.2e}", *value) : "-";
 }
 
-/// After one run the network is no stationary point of the penalised problem, but of the one with
-/// its zeros frozen: another residual.
-std::string kept_table(const FitResult& result, const Style& style) {
-  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight,
-               Align::kRight, Align::kLeft});
-  const char* residual_name = style.unicode ? "|g| w≠0" : "|g| w!=0";
-  table.row(
-      {"layer", "weights", "nnz", "target", style.unicode ? "λ" : "lambda", residual_name, "met"});
-  for (const LayerResult& layer : result.layers) {
-    const bool judged = layer.target_nnz.has_value();
-    table.row({printable(layer.name), grouped(layer.numel), grouped(layer.nnz),
-               judged ? grouped(*layer.target_nnz) : "-", lambda_text(layer.lambda),
-               residual(layer.gradient_nonzero), judged ? (layer.reached ? "yes" : "no") : "-"});
-  }
-  return table.text() + residual_name +
-         ": largest gradient of a nonzero weight; 0: stationary with its zeros frozen.\n";
+/// The residual columns of a layer. After one run the network is no stationary point of the
+/// penalised problem, but of the one with its zeros frozen: another residual.
+std::vector<std::string> residuals(const FitResult& result, const LayerResult& layer) {
+  if (result.before_debias) return {residual(layer.gradient_nonzero)};
+  return {residual(layer.kkt_nonzero), residual(layer.kkt_zero)};
 }
 
 std::string layer_table(const FitResult& result, const Style& style) {
-  if (result.before_debias) return kept_table(result, style);
-  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight,
-               Align::kRight, Align::kRight, Align::kLeft});
-  table.row({"layer", "weights", "nnz", "target", style.unicode ? "λ" : "lambda",
-             style.unicode ? "kkt w≠0" : "kkt w!=0", "kkt w=0", "met"});
+  const bool kept = result.before_debias.has_value();
+  const std::string lambda = style.unicode ? "λ" : "lambda";
+  const std::string nonzero = style.unicode ? "w≠0" : "w!=0";
+  std::vector<std::string> header = {"layer", "weights", "nnz", "target", lambda};
+  if (kept) {
+    header.push_back("|g| " + nonzero);
+  } else {
+    header.push_back("kkt " + nonzero);
+    header.push_back("kkt w=0");
+  }
+  std::vector<Align> columns(header.size(), Align::kRight);
+  columns.front() = Align::kLeft;
+  header.push_back("met");
+  columns.push_back(Align::kLeft);
+  Table table(columns);
+  table.row(header);
   for (const LayerResult& layer : result.layers) {
     const bool judged = layer.target_nnz.has_value();
-    table.row({printable(layer.name), grouped(layer.numel), grouped(layer.nnz),
-               judged ? grouped(*layer.target_nnz) : "-", lambda_text(layer.lambda),
-               residual(layer.kkt_nonzero), residual(layer.kkt_zero),
-               judged ? (layer.reached ? "yes" : "no") : "-"});
+    std::vector<std::string> row = {printable(layer.name), grouped(layer.numel), grouped(layer.nnz),
+                                    judged ? grouped(*layer.target_nnz) : "-",
+                                    lambda_text(layer.lambda)};
+    for (const std::string& text : residuals(result, layer)) row.push_back(text);
+    row.push_back(judged ? (layer.reached ? "yes" : "no") : "-");
+    table.row(row);
+  }
+  if (kept) {
+    return table.text() + "|g| " + nonzero +
+           ": largest gradient of a nonzero weight; 0: stationary with its zeros frozen.\n";
   }
   return table.text() +
          "kkt: largest violation of the stationarity conditions, relative to the layer's " +
-         (style.unicode ? "λ" : "lambda") + "; 0 is a stationary point.\n";
+         lambda + "; 0 is a stationary point.\n";
 }
 
 }  // namespace
