@@ -17,7 +17,7 @@ namespace cuthresh {
 std::string result_json(const FitResult& result, const FitConfig& config,
                         const std::string& version);
 
-/// "crossed", "converged", "missed" or "fixed".
+/// "crossed", "converged", "kept", "missed" or "fixed".
 std::string outcome_name(Outcome outcome);
 
 /// A sampled step of a training.

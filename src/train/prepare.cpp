@@ -167,8 +167,9 @@ void check_operations(const Backend& backend, const FitConfig& config, const nn:
   if (config.train.momentum > 0.0) needed.push_back(Operation::kMomentum);
   needed.push_back(loss_kind(config.train) == LossKind::kMse ? Operation::kMse
                                                              : Operation::kSoftmaxCrossEntropy);
-  const bool bracket_found = config.search.method != "fixed" && config.search.lambda.empty();
-  if (config.search.method == "gradient-median" || bracket_found)
+  const std::string& method = config.search.method;
+  const bool bracket_found = method != "fixed" && config.search.lambda.empty();
+  if (method == "gradient-median" || method == "one-run" || bracket_found)
     needed.push_back(Operation::kSelect);
   if (config.data.has_images()) needed.push_back(Operation::kImages);
   for (const Operation operation : needed) {
