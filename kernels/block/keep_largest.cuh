@@ -4,9 +4,9 @@
 // prox_step_kernel with λ = 0, has left z = w − αg in w. Then: keep_begin_kernel asks select.cuh
 // for the k-th largest |z| of every target; keep_ties_kernel looks where its surviving ties end,
 // which reads nothing unless some of them must go; prox_step_kernel with KeepStep and
-// KeepLargestPenalty cuts, shrinks and counts. Bytes per element: 12 for each half, 4 a pass of the
-// selection. Tiles are in the order of the list: ties survive by the lowest index. Covered by
-// tests/kernels/keep_largest_test.cpp.
+// KeepLargestPenalty cuts, shrinks and counts. Bytes per element: 12 for the first half, 8 for the
+// second, 4 a pass of the selection. Tiles are in the order of the list: ties survive by the lowest
+// index. Covered by tests/kernels/keep_largest_test.cpp.
 
 #include <cstdint>
 

@@ -381,8 +381,8 @@ ControlledRun controlled_run(const FitConfig& config, const Task& task,
                       std::to_string(steps),
                       "take more steps, or another search.ramp, search.finish and search.debias"});
   }
-  // A thousand looks in all: seldom enough to cost nothing, often enough that a look changes λ by
-  // a few percent.
+  // At most two thousand looks in all: seldom enough to cost nothing, often enough that a look
+  // changes λ by a few percent.
   run.update_every = std::max<std::int64_t>(1, steps / 1000);
   const double a_look = static_cast<double>(run.update_every) / static_cast<double>(steps);
   run.rule.integral = static_cast<float>(c.integral_gain * a_look);
