@@ -99,6 +99,9 @@ struct SearchConfig {
   double integral_gain = 30.0;
   double proportional_gain = 1.0;  ///< "one-run": what log λ has more, a unit of error there is
   bool compare_dense = false;  ///< train once more, with λ 0 and the same budget, and report it
+
+  /// Trainings at most: one where no λ is searched by training anew.
+  std::int64_t rounds() const { return method == "fixed" || method == "one-run" ? 1 : max_rounds; }
 };
 
 /// [run]: the run itself.

@@ -12,9 +12,7 @@ class Fit::Reporter {
   Reporter(Fit& fit, std::int64_t round, const std::vector<float>& lambda)
       : fit_(fit), begin_(Clock::now()), last_(begin_ - std::chrono::seconds(1)) {
     progress_.round = round;
-    const std::string& method = fit.config_.search.method;
-    progress_.max_rounds =
-        method == "fixed" || method == "one-run" ? 1 : fit.config_.search.max_rounds;
+    progress_.max_rounds = fit.config_.search.rounds();
     progress_.steps = fit.config_.train.steps;
     progress_.lambda.assign(lambda.begin(), lambda.end());
     progress_.target_nnz = fit.task_.target_total();

@@ -95,9 +95,7 @@ int run_fit(const FitArguments& arguments) {
   if (arguments.quiet) mode = Reporter::Mode::kQuiet;
 
   const InterruptGuard guard;
-  const std::string& method = config.search.method;
-  const bool once = method == "fixed" || method == "one-run";
-  Reporter reporter(mode, style, once ? 1 : config.search.max_rounds);
+  Reporter reporter(mode, style, config.search.rounds());
   const FitResult result = fit(config, &reporter);
   reporter.clear();
   print(arguments.json ? read_result(result.folder) : summary(result, config, style));
