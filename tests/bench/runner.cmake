@@ -1,19 +1,13 @@
-# The engine of cuthresh-bench from its sources, so that the sanitizers see it too, which build no bench/.
 set(bench "${PROJECT_SOURCE_DIR}/bench")
-cth_test(bench_runner_test runner_test.cpp clock_test.cpp
-  "${bench}/core/clock.cpp" "${bench}/core/progress.cpp" "${bench}/core/result.cpp" "${bench}/core/runner.cpp")
-
-include("${bench}/ceilings/sources.cmake")
-cth_test(bench_ceilings_test ceilings_test.cpp ${cuthresh_bench_ceilings_sources}
-  "${bench}/core/clock.cpp" "${bench}/core/host_memory.cpp")
+cth_bench_test(bench_runner_test runner_test.cpp clock_test.cpp)
+cth_bench_test(bench_ceilings_test ceilings_test.cpp)
 
 # The CUDA room's clock and ceilings, interpreted. Not under ThreadSanitizer, to which every thread of a full grid is one
 # of its own: minutes for what the kernels' own suites watch at small sizes.
 set(bench_cuda_sources "${bench}/core/cuda_clock.cpp" "${bench}/ceilings/cuda.cu" "${bench}/ceilings/cuda_instruments.cpp")
 set_source_files_properties("${bench}/ceilings/cuda.cu" PROPERTIES LANGUAGE CXX)
 if(NOT CUTHRESH_SANITIZE MATCHES "thread")
-  cth_test(bench_cuda_test cuda_instruments_test.cpp ${bench_cuda_sources}
-    "${bench}/core/clock.cpp" "${bench}/ceilings/mover.cpp")
+  cth_bench_test(bench_cuda_test cuda_instruments_test.cpp ${bench_cuda_sources})
 endif()
 
 if(NOT TARGET cuthresh-bench)
@@ -22,7 +16,7 @@ endif()
 add_executable(cuthresh-bench-interpreted interpreted_main.cpp "${bench}/core/instruments.cpp" ${bench_cuda_sources})
 set_target_properties(cuthresh-bench-interpreted PROPERTIES UNITY_BUILD OFF)
 target_compile_definitions(cuthresh-bench-interpreted PRIVATE CTH_BENCH_CUDA=1)
-target_link_libraries(cuthresh-bench-interpreted PRIVATE cuthresh_bench_parts cuthresh_internal cuthresh_warnings)
+target_link_libraries(cuthresh-bench-interpreted PRIVATE cuthresh_bench_app cuthresh_bench_parts cuthresh_internal cuthresh_warnings)
 
 # Every case and every check, in both rooms.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)

@@ -1,4 +1,4 @@
-cth_test(elementary_test elementary_test.cpp)
+cth_serial_test(elementary_test elementary_test.cpp)
 cth_test(gemm_test gemm_test.cpp)
 cth_test(dense_test dense_test.cpp)
 cth_test(gradients_test gradients_test.cpp)

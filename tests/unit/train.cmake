@@ -1,2 +1,2 @@
-cth_test(schedule_test schedule_test.cpp)
-cth_test(training_rounds_test training_rounds_test.cpp)
+cth_serial_test(schedule_test schedule_test.cpp)
+cth_serial_test(training_rounds_test training_rounds_test.cpp)
