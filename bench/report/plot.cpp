@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "bench/report/cells.hpp"
-#include "bench/report/svg.hpp"
 #include "bench/report/text.hpp"
+#include "io/svg.hpp"
 
 namespace cuthresh::bench {
 namespace {

@@ -16,6 +16,25 @@ class Fit(CommandTest):
         with open(os.path.join(self.folder, folder, "result.json")) as file:
             return json.load(file)
 
+    def test_path(self):
+        self.config()
+        arguments = ["path", "c.toml", "--set", "search.method=one-run",
+                     "--set", "search.lambda=0.001", "--targets", "20,40", "--out", "p"]
+        run = self.run_command(*arguments)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        with open(self.path("p/path.csv"), newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([row["nnz"] for row in rows], ["40", "20"])
+        for row in rows:
+            model = read_safetensors(self.path("p/" + row["folder"] + "/model.safetensors"))
+            count = sum(v != 0.0 for name in ("fc1.weight", "fc2.weight") for v in model[name][1])
+            self.assertEqual(str(count), row["nnz"])
+        self.assertIn("40 nonzero", run.stdout)
+        again = self.run_command(*arguments)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertIn("2 of them found in the folder", again.stdout)
+        self.assertEqual(again.stdout.splitlines()[:3], run.stdout.splitlines()[:3])
+
     def test_run_folder_and_table(self):
         self.config()
         run = self.run_command("fit", "c.toml")

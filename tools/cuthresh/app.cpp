@@ -13,6 +13,7 @@
 #include "fit_command.hpp"
 #include "format.hpp"
 #include "inspect_command.hpp"
+#include "path_command.hpp"
 
 namespace cuthresh::command {
 namespace {
@@ -30,6 +31,7 @@ void describe_app(CLI::App& app) {
       "Examples:\n"
       "  cuthresh fit examples/mackey_glass_single.toml\n"
       "  cuthresh fit mg.toml --set sparsity.target_nnz=500 --out runs/mg500\n"
+      "  cuthresh path mg.toml --targets 5000,2000,1000,500 --out runs/path\n"
       "  cuthresh inspect runs/mg500/model.safetensors\n"
       "  cuthresh data mackey-glass --out mg.libsvm\n"
       "\n"
@@ -42,9 +44,11 @@ int dispatch(int argc, char** argv) {
                "cuthresh");
   describe_app(app);
   FitArguments fit_arguments;
+  PathArguments path_arguments;
   InspectArguments inspect_arguments;
   DataArguments data_arguments;
   const CLI::App* fit = add_fit(app, fit_arguments);
+  const CLI::App* path = add_path(app, path_arguments);
   const CLI::App* inspect = add_inspect(app, inspect_arguments);
   add_data(app, data_arguments);
   try {
@@ -54,6 +58,7 @@ int dispatch(int argc, char** argv) {
     return complain(std::string(error.what()) + "; see cuthresh --help", kBadInput);
   }
   if (fit->parsed()) return run_fit(fit_arguments);
+  if (path->parsed()) return run_path(path_arguments);
   if (inspect->parsed()) return run_inspect(inspect_arguments);
   return run_data(data_arguments);
 }

@@ -16,9 +16,7 @@
 #include "terminal.hpp"
 
 namespace cuthresh::command {
-namespace {
 
-/// The file's values, then --set, then the options of their own name.
 FitConfig configuration(const FitArguments& arguments) {
   FitConfig config = load_config(arguments.config, arguments.overrides);
   if (arguments.out) config.run.out = *arguments.out;
@@ -42,6 +40,8 @@ FitConfig configuration(const FitArguments& arguments) {
   return config;
 }
 
+namespace {
+
 std::string read_result(const std::string& folder) {
   const std::string path = (std::filesystem::path(folder) / "result.json").string();
   std::ifstream file(path, std::ios::binary);
@@ -53,29 +53,36 @@ std::string read_result(const std::string& folder) {
 
 }  // namespace
 
-const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
-  CLI::App* fit =
-      app.add_subcommand("fit", "Train a network to the sparsity that a configuration prescribes");
-  fit->add_option("CONFIG", arguments.config, "TOML configuration (keys: docs/config.md)")
+void add_run_options(CLI::App& command, FitArguments& arguments) {
+  command.add_option("CONFIG", arguments.config, "TOML configuration (keys: docs/config.md)")
       ->type_name("FILE")
       ->required();
-  fit->add_option("--set", arguments.overrides,
+  command
+      .add_option("--set", arguments.overrides,
                   "Replace a value: section.key=value, in TOML or a bare word; may be repeated")
       ->allow_extra_args(false)
       ->type_name("SECTION.KEY=VALUE");
-  fit->add_option("--out", arguments.out, "Run folder (run.out)")->type_name("FOLDER");
-  fit->add_option("--device", arguments.device, "auto, cpu or cuda (run.device)")
+  command.add_option("--out", arguments.out, "Run folder (run.out)")->type_name("FOLDER");
+  command.add_option("--device", arguments.device, "auto, cpu or cuda (run.device)")
       ->type_name("NAME");
-  fit->add_option("--threads", arguments.threads,
+  command
+      .add_option("--threads", arguments.threads,
                   "Threads on the CPU, 0 for one a core (run.threads)")
       ->type_name("N");
-  fit->add_option("--init", arguments.init, "Initial weights, a safetensors file (run.init)")
+  command.add_option("--init", arguments.init, "Initial weights, a safetensors file (run.init)")
       ->type_name("FILE");
-  fit->add_option("--engine", arguments.engine,
+  command
+      .add_option("--engine", arguments.engine,
                   "Matrix products: auto, onednn, tiled or reference (run.engine)")
       ->type_name("NAME");
-  fit->add_flag("--force", arguments.force, "Replace an existing run folder");
-  fit->add_flag("--quiet", arguments.quiet, "No progress, only the result");
+  command.add_flag("--force", arguments.force, "Replace an existing run folder");
+  command.add_flag("--quiet", arguments.quiet, "No progress, only the result");
+}
+
+const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
+  CLI::App* fit =
+      app.add_subcommand("fit", "Train a network to the sparsity that a configuration prescribes");
+  add_run_options(*fit, arguments);
   fit->add_flag("--json", arguments.json, "Print result.json instead of the table");
   fit->footer(
       "Examples:\n"

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "cuthresh/config.hpp"
+
 namespace cuthresh::command {
 
 struct FitArguments {
@@ -20,6 +22,12 @@ struct FitArguments {
   bool quiet = false;
   bool json = false;
 };
+
+/// CONFIG and the options that a run of any kind takes; `arguments` must outlive `command`.
+void add_run_options(CLI::App& command, FitArguments& arguments);
+
+/// The file's values, then --set, then the options of their own name. Throws InputError.
+FitConfig configuration(const FitArguments& arguments);
 
 /// Declares `cuthresh fit`; `arguments` must outlive `app`.
 const CLI::App* add_fit(CLI::App& app, FitArguments& arguments);

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace cuthresh::bench {
+namespace cuthresh {
 
 /// Text for XML: <, >, & and quotes escaped, control characters (no XML, however escaped) as
 /// spaces.
@@ -27,4 +27,4 @@ class Svg {
   std::string body_;
 };
 
-}  // namespace cuthresh::bench
+}  // namespace cuthresh

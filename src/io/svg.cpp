@@ -1,10 +1,10 @@
-#include "bench/report/svg.hpp"
+#include "io/svg.hpp"
 
 #include <fmt/format.h>
 
 #include <cstddef>
 
-namespace cuthresh::bench {
+namespace cuthresh {
 
 std::string xml_text(std::string_view text) {
   std::string out;
@@ -57,4 +57,4 @@ std::string Svg::file(double width, double height, std::string_view title,
       width, height, xml_text(title), css, body_);
 }
 
-}  // namespace cuthresh::bench
+}  // namespace cuthresh
