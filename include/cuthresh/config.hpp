@@ -82,13 +82,13 @@ struct SparsityConfig {
                     ///< normalisation only by a pattern that begins with "bn"
 };
 
-/// [search]: how λ is found (Algorithms 1 and 2).
+/// [search]: how λ is found: during one training, or by Algorithms 1 and 2.
 struct SearchConfig {
-  std::string method = "gradient-median";  ///< gradient-median | log-midpoint | one-run | fixed
-  std::string stop = "first-hit";          ///< first-hit | converged
-  std::vector<double> lambda;              ///< two numbers: the bracket; one: λ of "fixed", or
-                                           ///< where that of "one-run" begins; none: automatic
-  std::int64_t max_rounds = 100;           ///< budget of trainings, ≥ 1
+  std::string method = "one-run";  ///< one-run | gradient-median | log-midpoint | fixed
+  std::string stop = "first-hit";  ///< first-hit | converged
+  std::vector<double> lambda;      ///< two numbers: the bracket; one: λ of "fixed", or
+                                   ///< where that of "one-run" begins; none: automatic
+  std::int64_t max_rounds = 100;   ///< budget of trainings, ≥ 1
   std::int64_t first_hit_after =
       0;  ///< "first-hit": steps of a round in which a crossing does not count
   /// "one-run": from which to which share of the steps the number of nonzeros is brought down.

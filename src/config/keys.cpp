@@ -198,7 +198,7 @@ std::vector<Key> build() {
 
       choice(
           "search", "method", [](C& c) -> Field { return &c.search.method; },
-          {"gradient-median", "log-midpoint", "one-run", "fixed"}, "how lambda is found"),
+          {"one-run", "gradient-median", "log-midpoint", "fixed"}, "how lambda is found"),
       choice(
           "search", "stop", [](C& c) -> Field { return &c.search.stop; },
           {"first-hit", "converged"}, "when a count decides"),

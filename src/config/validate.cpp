@@ -215,7 +215,8 @@ void check_lambda(const SearchConfig& search, const Origins& origins) {
     if (lambda.size() == 1 && static_cast<float>(lambda[0]) > 0.0f) return;
     fail(origins, path,
          "search.method = \"one-run\" takes one number above 0, with which lambda begins, or none",
-         value, "write for instance lambda = 1e-4, or remove the key");
+         value,
+         "remove the key, or set search.method = \"gradient-median\" for a search in a bracket");
   }
   if (lambda.size() != 2) {
     fail(origins, path,

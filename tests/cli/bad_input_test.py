@@ -63,7 +63,7 @@ class BadConfiguration(CommandTest):
         self.refused([("steps = 40", "steps = 40\nbatch = 201")], "train.batch", "200", "(got 201)")
 
     def test_bracket(self):
-        self.refused([("[1e-4, 1e-1]", "[1e-1, 1e-4]")], "c.toml:15:10", "search.lambda", "[1e-1, 1e-4]", "smaller")
+        self.refused([("[1e-4, 1e-1]", "[1e-1, 1e-4]")], "c.toml:16:10", "search.lambda", "[1e-1, 1e-4]", "smaller")
         self.refused([("[1e-4, 1e-1]", "[1e-4, 1e-4]")], "search.lambda")
         self.refused([("[1e-4, 1e-1]", "[-1e-4, 1e-1]")], "search.lambda[0]", "(got -1e-4)")
 

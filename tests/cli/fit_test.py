@@ -120,7 +120,7 @@ class Fit(CommandTest):
         self.assertTrue(self.result()["achieved"])
 
     def test_fixed_dense_baseline(self):
-        self.config([("target_nnz = 30\n", ""), ("[1e-4, 1e-1]", "0"), ('stop = "converged"', 'method = "fixed"')])
+        self.config([("target_nnz = 30\n", ""), ("[1e-4, 1e-1]", "0"), ('"gradient-median"', '"fixed"')])
         run = self.run_command("fit", "c.toml")
         self.assertEqual(run.returncode, 0, run.stderr)
         result = self.result()
@@ -138,7 +138,7 @@ class Fit(CommandTest):
         self.assertIn("1 of 2 layers", run.stdout)
 
     def test_initial_weights(self):
-        self.config([("target_nnz = 30\n", ""), ("[1e-4, 1e-1]", "0"), ('stop = "converged"', 'method = "fixed"'),
+        self.config([("target_nnz = 30\n", ""), ("[1e-4, 1e-1]", "0"), ('"gradient-median"', '"fixed"'),
                      ("steps = 40", "steps = 1"), ("learning_rate = 0.1", "learning_rate = 1e-30")])
         tensors = network(seed=3)
         self.write("w.safetensors", safetensors(tensors))

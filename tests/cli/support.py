@@ -26,6 +26,7 @@ steps = 40
 target_nnz = 30
 tolerance = 0.1
 [search]
+method = "gradient-median"
 stop = "converged"
 lambda = [1e-4, 1e-1]
 max_rounds = 3

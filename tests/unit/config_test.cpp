@@ -234,7 +234,7 @@ TEST(Overrides, ValuesAreTomlOrBareWords) {
   const FitConfig c =
       parse(kGood, {"model.activation=tanh", "train.learning_rate = 0.5", "model.widths=[6, 4, 1]",
                     "search.stop=\"converged\"", "run.out=2024-01-01", "run.force=true",
-                    "search.lambda=[1e-6,1e-2]"});
+                    "search.method=log-midpoint", "search.lambda=[1e-6,1e-2]"});
   EXPECT_EQ(c.model.activation, "tanh");
   EXPECT_EQ(c.train.learning_rate, 0.5);
   EXPECT_THAT(c.model.widths, ElementsAre(6, 4, 1));

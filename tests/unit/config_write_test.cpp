@@ -116,7 +116,10 @@ FitConfig random_config(std::mt19937_64& rng) {
   c.sparsity.tolerance = real();
   c.sparsity.penalise = {text(), "fc?.weight"};
   c.search.stop = below(2) ? "converged" : "first-hit";
-  if (below(2)) c.search.lambda = {real() * 1e-7, 1.0 + real()};
+  if (below(2)) {
+    c.search.method = "gradient-median";
+    c.search.lambda = {real() * 1e-7, 1.0 + real()};
+  }
   c.search.max_rounds = below(1000) + 1;
   c.search.first_hit_after = below(2);
   c.search.compare_dense = below(2) == 0;

@@ -37,6 +37,7 @@ class FitTest : public ::testing::Test {
     config.train.steps = 400;
     config.sparsity.target_nnz = 40;
     config.sparsity.tolerance = 0.05;
+    config.search.method = "gradient-median";
     config.search.lambda = {1e-5, 1e-1};
     config.search.max_rounds = 12;
     config.run.out = (folder_ / "run").string();
