@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/check_values.hpp"
 #include "backend/checks.hpp"
-#include "cuthresh/error.hpp"
 
 namespace cuthresh::cuda {
 namespace {
@@ -24,16 +24,14 @@ void check_device(Context& context, const char* call, std::size_t tensor, const 
     context.health().check(cudaPointerGetAttributes(&attributes, byte), "cudaPointerGetAttributes");
     if (attributes.type == cudaMemoryTypeManaged) continue;
     if (attributes.type != cudaMemoryTypeDevice) {
-      throw InternalError({where, std::string(name) + " is not device memory",
-                           byte == bytes ? "its first byte" : "its last byte",
-                           "allocate it with this backend"});
+      refuse(where, std::string(name) + " is not device memory",
+             byte == bytes ? "its first byte" : "its last byte", "allocate it on the device");
     }
     if (attributes.device != context.device()) {
-      throw InternalError({where,
-                           std::string(name) + " lies on another device than the plan's, " +
-                               std::to_string(context.device()),
-                           "device " + std::to_string(attributes.device),
-                           "allocate it with this backend"});
+      refuse(where,
+             std::string(name) + " lies on another device than the plan's, " +
+                 std::to_string(context.device()),
+             "device " + std::to_string(attributes.device), "move it there");
     }
   }
 }
