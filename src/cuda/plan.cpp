@@ -116,6 +116,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
 
 CudaPlan::~CudaPlan() {
   if (announced_ != nullptr) {
+    const OnDevice current = context_.here();
     // Not stream-ordered: a step under way may still write there.
     context_.health().note(cudaStreamSynchronize(context_.stream().get()), "cudaStreamSynchronize");
     context_.health().note(cudaFreeHost(announced_), "cudaFreeHost");
@@ -151,6 +152,7 @@ void CudaPlan::replace_gradients(std::vector<ProxTensor> list) {
 std::uint32_t CudaPlan::begin_run() {
   if (announced_ == nullptr) {
     context_.health().require_usable("cudaHostAlloc");
+    const OnDevice current = context_.here();
     void* word = nullptr;
     context_.health().check(cudaHostAlloc(&word, sizeof(std::uint32_t), cudaHostAllocMapped),
                             "cudaHostAlloc");
