@@ -216,10 +216,9 @@ LossKind loss_kind(const TrainConfig& config) {
   return config.loss == "mse" ? LossKind::kMse : LossKind::kCrossEntropy;
 }
 
-StepMethod step_method(const TrainConfig& config) {
-  if (config.momentum == 0.0) return {};
-  return {config.nesterov ? StepKind::kNesterov : StepKind::kMomentum,
-          static_cast<float>(config.momentum)};
+StepKind step_kind(const TrainConfig& config) {
+  if (config.momentum == 0.0) return StepKind::kPlain;
+  return config.nesterov ? StepKind::kNesterov : StepKind::kMomentum;
 }
 
 Schedule make_schedule(const TrainConfig& config) {

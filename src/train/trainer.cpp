@@ -28,7 +28,7 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();
-  if (settings.method.kind != StepKind::kPlain) {
+  if (has_momentum(settings.step)) {
     momentum_ = Array<float>(backend, parameters.elements());
   }
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
@@ -38,8 +38,8 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
     tensors.push_back({parameters.value(i), parameters.gradient(i), p.numel, groups[i], v});
     count = std::max(count, groups[i] + 1);
   }
-  plan_ = backend.make_plan(tensors, count, settings.method);
-  backend.set_learning_rate(*plan_, settings.learning_rate);
+  plan_ = backend.make_plan(tensors, count, settings.step);
+  backend.set_rate(*plan_, {settings.learning_rate, settings.momentum});
   learning_rate_ = settings.learning_rate;
 }
 
@@ -103,7 +103,7 @@ void Trainer::update_weights(std::int64_t index, const search::RunSchedule* cont
 void Trainer::set_learning_rate(double alpha) {
   const auto rounded = static_cast<float>(alpha);
   if (rounded == learning_rate_) return;
-  backend_.set_learning_rate(*plan_, rounded);
+  backend_.set_rate(*plan_, {rounded, settings_.momentum});
   learning_rate_ = rounded;
 }
 

@@ -26,9 +26,10 @@ struct TrainerSettings {
   std::int64_t batch = 0;         ///< 0: full batch
   std::int64_t sample_every = 1;  ///< steps between two looks at the batch's loss; 0: none
   std::uint64_t seed = 0;
-  std::int64_t random_crop = 0;           ///< images of a step are moved by up to so many pixels
-  bool random_flip = false;               ///< and every second one is mirrored, at random
-  StepMethod method = {};                 ///< momentum begins at zero in every round
+  std::int64_t random_crop = 0;  ///< images of a step are moved by up to so many pixels
+  bool random_flip = false;      ///< and every second one is mirrored, at random
+  StepKind step = StepKind::kPlain;
+  float momentum = 0.0f;                  ///< its buffers begin at zero in every round
   std::optional<Schedule> schedule = {};  ///< none: learning_rate in every step
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
 };
