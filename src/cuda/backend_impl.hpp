@@ -92,6 +92,10 @@ class CudaBackend final : public Backend {
   void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
   /// The step without a threshold.
   void gradient_step(CudaPlan& plan);
+  void launch_control(const CudaPlan& plan, const std::int64_t* counts);
+  void count_weights(CudaPlan& plan, const SelectGroups& groups);
+  /// How many each group keeps of the targets with bounds.
+  void share_targets(CudaPlan& plan, const SelectGroups& groups);
 
   Context context_;
   Precision precision_;
