@@ -53,8 +53,9 @@ class InstallTest(unittest.TestCase):
         return result.stdout
 
     def configure(self, source, build, *options, statuses=(0,)):
-        return self.call("cmake", "-S", source, "-B", build, "-G", CACHE["CMAKE_GENERATOR"], "-DCMAKE_BUILD_TYPE=Release",
-                         "-DCMAKE_PREFIX_PATH=" + self.prefix, *options, statuses=statuses)
+        return self.call("cmake", "-S", source, "-B", build, "-G", CACHE["CMAKE_GENERATOR"],
+                         "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_PREFIX_PATH=" + self.prefix, *options,
+                         statuses=statuses)
 
     def example(self, name, *options, statuses=(0,)):
         """Builds a copy of an example against the prefix and runs it."""
