@@ -16,6 +16,7 @@
 #include "kernels/block/prox_step.cuh"
 #include "simt/interpreter.hpp"
 #include "support/seeded.hpp"
+#include "support/soft_threshold.hpp"
 
 namespace cuthresh::testing {
 
@@ -81,14 +82,6 @@ TensorCase<Storage> hard_tensor(Random& random, std::size_t n, std::int32_t grou
     }
   }
   return t;
-}
-
-/// The definition, sign(z)·max(|z| − t, 0), in its textbook form.
-template <class T>
-T soft_by_definition(T z, T t) {
-  if (std::isnan(z)) return z;
-  const T shrunk = std::fmax(std::fabs(z) - t, T(0));
-  return shrunk == T(0) ? T(0) : std::copysign(shrunk, z);
 }
 
 enum class StepKind { kPlain, kMomentum, kNesterov, kThreshold };
