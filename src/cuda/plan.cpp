@@ -87,7 +87,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   lambda_ = place(groups_ * sizeof(float));
   rates_ = place(rate_count_ * sizeof(StepRate));
   stop_ = place(sizeof(StopRecord) + selections() * sizeof(CountBand));
-  no_lambda_ = place(groups_ * sizeof(float));
+  keep_lambda_ = place(groups_ * sizeof(float));
   tensors_ = place(records.size() * sizeof(TensorRecord));
   tiles_ = place(tiles.size() * sizeof(Tile));
   const std::size_t uploaded = end_;
