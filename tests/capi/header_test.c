@@ -1,5 +1,5 @@
-/* Every name of cuthresh.h from plain C: compiled as C11 (and as C++) with all warnings as errors, and linked with the
-   library: prints nothing and returns 0 when a step does what it should. */
+/* Every name of cuthresh.h from plain C: compiled as C11 (and as C++) with all warnings as errors,
+   and linked with the library: prints nothing and returns 0 when a step does what it should. */
 
 #include <cuthresh/cuthresh.h>
 
