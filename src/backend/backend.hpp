@@ -19,6 +19,7 @@
 
 #include "backend/image_ops.hpp"
 #include "kernels/math/control.hpp"
+#include "kernels/math/step_rate.hpp"
 #include "kernels/math/stop_rule.hpp"
 
 namespace cuthresh {
@@ -78,20 +79,24 @@ struct LossArgs {
 /// One entry of the list that a fused step works on.
 struct ProxTensor {
   float* w = nullptr;
-  float* g = nullptr;
+  const float* g = nullptr;  ///< null: the tensor is counted and not stepped, but by kThreshold
   std::int64_t size = 0;
   std::int32_t group =
       -1;  ///< whose λ it has and whose count it goes into; −1: not penalised, not counted
-  float* v = nullptr;  ///< like w: the momentum, when the plan's step has one; else unused
+  float* v = nullptr;     ///< like w: the momentum, when the plan's step has one; else unused
+  std::int32_t rate = 0;  ///< which of the plan's rates it is stepped with
 };
 
-enum class StepKind : std::uint8_t { kPlain, kMomentum, kNesterov };
+/// kThreshold: w is stepped elsewhere, by whatever optimiser: a step is w ← soft(w, αλ) and reads
+/// no gradient.
+enum class StepKind : std::uint8_t { kPlain, kMomentum, kNesterov, kThreshold };
 
-/// How every tensor of a plan is stepped, before the threshold (kernels/math/step.hpp).
-struct StepMethod {
-  StepKind kind = StepKind::kPlain;
-  float momentum = 0.0f;  ///< in [0, 1); kPlain: unused
-};
+constexpr bool has_momentum(StepKind kind) {
+  return kind == StepKind::kMomentum || kind == StepKind::kNesterov;
+}
+constexpr bool reads_gradient(StepKind kind) {
+  return kind != StepKind::kThreshold;
+}
 
 /// What fused steps left behind since the last set_stop.
 struct StepStatus {
@@ -114,6 +119,21 @@ struct ControlTarget {
   std::vector<std::int32_t> groups;  ///< of the plan, each in at most one target
   std::uint64_t target = 0;          ///< nonzeros in all of them, 1 … their size
   float lambda = 0.0f;               ///< where λ begins, > 0 and finite
+  /// One a group of `groups`, or none of them: the fewest and the most nonzeros that the group is
+  /// left with. λ of a group that has no more than its fewest is 0 until it has more, and
+  /// keep_targets() leaves each group a number within its bounds.
+  std::vector<std::uint64_t> least = {};
+  std::vector<std::uint64_t> most = {};
+  /// Weights that it speaks of, where other devices hold more of them than these groups; 0: those
+  /// of its groups. keep_targets() leaves such a target alone.
+  std::uint64_t size = 0;
+};
+
+/// Where a controlled run stands: with set_control() and the weights, all that it takes to go on.
+struct ControlState {
+  std::int64_t steps = 0;           ///< taken
+  std::vector<float> lambda;        ///< a group
+  std::vector<float> log_integral;  ///< a target (kernels/math/control.hpp)
 };
 
 struct MedianResult {
@@ -180,6 +200,10 @@ class Backend {
   virtual std::uint64_t bytes_to_host() const = 0;
   /// Waits until everything enqueued is done, for whoever takes the time.
   virtual void synchronize() = 0;
+  /// All that follows is enqueued there and comes after all that was enqueued before; where one of
+  /// the two streams is being captured, the order is the caller's. CUDA: the caller's cudaStream_t,
+  /// null being the default stream, which outlives its use here. CPU: null.
+  virtual void set_stream(void* stream) = 0;
   /// Called after every step that is enqueued without a look at it: waits where the device is too
   /// far behind, so that few steps are enqueued beyond one that stops. Nothing is read back.
   virtual void throttle() = 0;
@@ -217,13 +241,23 @@ class Backend {
   // The fused step and its companions, over a plan's list.
   virtual std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
                                               std::int32_t groups,
-                                              const StepMethod& method = {}) = 0;
+                                              StepKind kind = StepKind::kPlain) = 0;
   virtual void set_lambda(ProxPlan& plan, std::span<const float> lambda) = 0;  ///< one a group, ≥ 0
-  virtual void set_learning_rate(ProxPlan& plan, float alpha) = 0;
+  /// One a rate: as many as the tensors' largest `rate` + 1.
+  virtual void set_rates(ProxPlan& plan, std::span<const StepRate> rates) = 0;
+  /// Of a plan with one.
+  void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
+  /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
+  /// which reads none). What reads gradients refuses null ones.
+  virtual void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) = 0;
+  /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
+  /// gradient scaler that found an overflow says so). Null: every step is taken.
+  virtual void set_skip(ProxPlan& plan, const float* flag) = 0;
   /// Sets the rule and clears the status.
   virtual void set_stop(ProxPlan& plan, const StopRule& rule) = 0;
   /// w ← soft(w − αg, αλ) over the list (αv in place of αg with momentum) with counts, in one
-  /// pass; then the stop rule. Does nothing once stopped.
+  /// pass; then the stop rule. Does nothing once stopped. Tensors without a gradient stay as they
+  /// are and are counted.
   virtual void prox_step(ProxPlan& plan) = 0;
   /// Makes the steps since the last set_stop a controlled run: control() and keep_targets() follow
   /// `rule` and these targets, and λ is 0 to begin with. The next set_stop ends it.
@@ -232,6 +266,15 @@ class Backend {
   /// After a step: λ of the steps that follow, from its counts (kernels/math/control.hpp). Does
   /// nothing once stopped.
   virtual void control(ProxPlan& plan) = 0;
+  /// The same from counts that the caller gives, in device memory, one a target: those of all parts
+  /// of what is divided among devices.
+  virtual void control(ProxPlan& plan, const std::int64_t* counts) = 0;
+  /// counts[target], device memory, = its nonzeros after the latest step.
+  virtual void copy_counts(ProxPlan& plan, std::int64_t* counts) = 0;
+  /// Of a controlled run; waits.
+  virtual ControlState read_control(ProxPlan& plan) = 0;
+  /// After set_control() with the same rule and targets: goes on where `state` was read.
+  virtual void restore_control(ProxPlan& plan, const ControlState& state) = 0;
   /// A step that leaves each target's number of nonzeros exactly, ties by the lowest index in the
   /// list's order (kernels/math/keep_largest.hpp); fewer only where fewer of w − αg are nonzero.
   virtual void keep_targets(ProxPlan& plan) = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,7 +18,7 @@ namespace cuthresh::cuda {
 /// prox, select.
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, Precision precision);
+  CudaBackend(int device, Precision precision, std::optional<StreamView> stream);
 
   /// For who captures what the room enqueues: its stream.
   Context& context() noexcept { return context_; }
@@ -34,6 +35,7 @@ class CudaBackend final : public Backend {
   std::uint64_t bytes_to_host() const override { return context_.bytes_to_host(); }
   void synchronize() override;
   void throttle() override;
+  void set_stream(void* stream) override;
 
   void dense_forward(const DenseForward& args) override;
   void dense_backward(const DenseBackward& args) override;
@@ -59,14 +61,20 @@ class CudaBackend final : public Backend {
   void gather_images(const GatherImages& args) override;
 
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      const StepMethod& method) override;
+                                      StepKind kind) override;
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
-  void set_learning_rate(ProxPlan& plan, float alpha) override;
+  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override;
+  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override;
+  void set_skip(ProxPlan& plan, const float* flag) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
   void set_control(ProxPlan& plan, const ControlRule& rule,
                    std::span<const ControlTarget> targets) override;
   void control(ProxPlan& plan) override;
+  void control(ProxPlan& plan, const std::int64_t* counts) override;
+  void copy_counts(ProxPlan& plan, std::int64_t* counts) override;
+  ControlState read_control(ProxPlan& plan) override;
+  void restore_control(ProxPlan& plan, const ControlState& state) override;
   void keep_targets(ProxPlan& plan) override;
   void freeze(ProxPlan& plan) override;
   std::vector<float> read_lambda(ProxPlan& plan) override;
@@ -82,8 +90,12 @@ class CudaBackend final : public Backend {
   /// The word that a step writes when it stops came over the bus: 4 bytes, once a run of steps.
   void count_announcement(const CudaPlan& plan);
   void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
-  /// The step without a threshold.
+  /// The step without a threshold for what keep_targets() cuts.
   void gradient_step(CudaPlan& plan);
+  void launch_control(const CudaPlan& plan, const std::int64_t* counts);
+  void count_weights(CudaPlan& plan, const SelectGroups& groups);
+  /// How many each group keeps of the targets with bounds.
+  void share_targets(CudaPlan& plan, const SelectGroups& groups);
 
   Context context_;
   Precision precision_;

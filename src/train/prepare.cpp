@@ -25,27 +25,6 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text + "]";
 }
 
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-void check_target(const std::string& key, std::int64_t target, std::int64_t numel,
-                  const std::string& of) {
-  if (target > numel) {
-    throw InputError(
-        {key, "target above the " + std::to_string(numel) + " penalised weights of " + of,
-         std::to_string(target), "choose a target from 0 to " + std::to_string(numel)});
-  }
-}
-
-/// Scale and shift of a normalisation are no weights: only a pattern that says so takes them in.
-bool penalises(const std::string& pattern, const nn::Parameter& p) {
-  const bool norm = p.role == nn::Role::kNormScale || p.role == nn::Role::kNormShift;
-  return nn::matches_pattern(p.name, pattern) && (!norm || pattern.starts_with("bn"));
-}
-
 /// The key that says how many outputs the network has.
 std::string outputs_key(const FitConfig& config) {
   if (config.model.kind == "mlp") return "model.widths";
@@ -112,38 +91,6 @@ std::int64_t outputs_wanted(const DataSplit& data, const FitConfig& config) {
 }
 
 }  // namespace
-
-std::vector<float> Task::plan_lambda(const std::vector<float>& lambda) const {
-  std::vector<float> all;
-  for (const PenalisedLayer& layer : layers) {
-    all.push_back(layer.search_group < 0 ? 0.0f
-                                         : lambda[static_cast<std::size_t>(layer.search_group)]);
-  }
-  return all;
-}
-
-std::vector<float> Task::search_lambda(const std::vector<float>& plan) const {
-  std::vector<float> all(static_cast<std::size_t>(search_groups), 0.0f);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const std::int32_t group = layers[i].search_group;
-    if (group >= 0) all[static_cast<std::size_t>(group)] = plan[i];
-  }
-  return all;
-}
-
-std::vector<std::int64_t> Task::search_counts(const std::vector<std::uint64_t>& nnz) const {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(search_groups), 0);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const std::int32_t group = layers[i].search_group;
-    if (group >= 0) counts[static_cast<std::size_t>(group)] += static_cast<std::int64_t>(nnz[i]);
-  }
-  return counts;
-}
-
-std::optional<std::int64_t> Task::target_total() const {
-  if (targets.empty()) return std::nullopt;
-  return std::accumulate(targets.begin(), targets.end(), std::int64_t{0});
-}
 
 void check_data(const DataSplit& data, const FitConfig& config, std::int64_t outputs) {
   check_part(data.train, config, outputs, "training");
@@ -216,10 +163,9 @@ LossKind loss_kind(const TrainConfig& config) {
   return config.loss == "mse" ? LossKind::kMse : LossKind::kCrossEntropy;
 }
 
-StepMethod step_method(const TrainConfig& config) {
-  if (config.momentum == 0.0) return {};
-  return {config.nesterov ? StepKind::kNesterov : StepKind::kMomentum,
-          static_cast<float>(config.momentum)};
+StepKind step_kind(const TrainConfig& config) {
+  if (config.momentum == 0.0) return StepKind::kPlain;
+  return config.nesterov ? StepKind::kNesterov : StepKind::kMomentum;
 }
 
 Schedule make_schedule(const TrainConfig& config) {
@@ -251,168 +197,6 @@ FitConfig in_steps(const FitConfig& config, std::int64_t train_rows) {
   train.epochs = 0;
   validate(resolved);
   return resolved;
-}
-
-Task make_task(const FitConfig& config, const std::vector<nn::Parameter>& parameters) {
-  Task task;
-  const SparsityConfig& sparsity = config.sparsity;
-  std::vector<std::string> names;
-  for (const nn::Parameter& p : parameters) {
-    if (p.trained()) names.push_back(p.name);
-  }
-  for (const std::string& pattern : sparsity.penalise) {
-    if (std::none_of(parameters.begin(), parameters.end(),
-                     [&](const auto& p) { return p.trained() && penalises(pattern, p); })) {
-      throw InputError({"sparsity.penalise", "no parameter has such a name", pattern,
-                        "use a pattern that fits one of " + join(names)});
-    }
-  }
-  std::int64_t numel = 0;
-  task.groups.assign(parameters.size(), -1);
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const nn::Parameter& p = parameters[i];
-    if (!p.trained() || std::none_of(sparsity.penalise.begin(), sparsity.penalise.end(),
-                                     [&](const auto& pattern) { return penalises(pattern, p); })) {
-      continue;
-    }
-    task.groups[i] = static_cast<std::int32_t>(task.layers.size());
-    task.layers.push_back({i, p.role == nn::Role::kWeight ? p.layer : p.name, p.numel, -1});
-    numel += p.numel;
-  }
-  if (task.layers.empty()) {
-    throw InputError({"sparsity.penalise", "no parameter is penalised", "an empty list",
-                      "name one, e.g. \"*.weight\""});
-  }
-
-  if (sparsity.layers.empty()) {
-    for (PenalisedLayer& layer : task.layers) layer.search_group = 0;
-    task.search_groups = 1;
-    task.required = 1;
-    if (sparsity.target_nnz) {
-      check_target("sparsity.target_nnz", *sparsity.target_nnz, numel, "the network");
-      task.targets = {*sparsity.target_nnz};
-    } else if (sparsity.target_sparsity) {
-      task.targets = {std::llround((1.0 - *sparsity.target_sparsity) * static_cast<double>(numel))};
-    }
-    return task;
-  }
-
-  std::vector<std::string> penalised;
-  for (const PenalisedLayer& layer : task.layers) penalised.push_back(layer.name);
-  task.search_groups = 0;
-  std::map<std::string, std::int64_t> wanted = sparsity.layers;
-  for (PenalisedLayer& layer : task.layers) {
-    auto found = wanted.find(layer.name);
-    if (found == wanted.end()) found = wanted.find(parameters[layer.parameter].name);
-    if (found == wanted.end()) {
-      task.notes.push_back("layer " + layer.name +
-                           " has no target in [sparsity.layers]: its λ is 0");
-      continue;
-    }
-    check_target("sparsity.layers." + found->first, found->second, layer.numel,
-                 "layer " + layer.name);
-    layer.search_group = static_cast<std::int32_t>(task.search_groups++);
-    task.targets.push_back(found->second);
-    wanted.erase(found);
-  }
-  if (!wanted.empty()) {
-    throw InputError({"sparsity.layers." + wanted.begin()->first,
-                      "no penalised layer has this name", wanted.begin()->first,
-                      "use one of " + join(penalised)});
-  }
-  task.required = sparsity.layers_required == 0 ? task.search_groups : sparsity.layers_required;
-  return task;
-}
-
-StopRule stop_rule(const FitConfig& config, const Task& task) {
-  StopRule rule;
-  if (config.search.method == "fixed" || config.search.stop != "first-hit" || task.targets.empty())
-    return rule;
-  rule.after = config.search.first_hit_after;
-  const double tolerance = config.sparsity.tolerance;
-  if (config.sparsity.layers.empty()) {
-    rule.bands = {search::make_band(task.targets.front(), tolerance)};
-    rule.required = 1;
-    return rule;
-  }
-  rule.required = static_cast<std::int32_t>(task.required);
-  for (const PenalisedLayer& layer : task.layers) {
-    if (layer.search_group >= 0) {
-      rule.bands.push_back(
-          search::make_band(task.targets[static_cast<std::size_t>(layer.search_group)], tolerance));
-    } else {  // no target of its own: always met, so that only the others decide
-      rule.bands.push_back({0, std::numeric_limits<std::uint64_t>::max()});
-      ++rule.required;
-    }
-  }
-  return rule;
-}
-
-namespace {
-
-/// λ that takes as many weights as are to go to zero within the ramp when nothing holds them up:
-/// their share of the initial weights, uniform on ±`bound`, over the sum of the learning rates.
-float first_lambda(const FitConfig& config, const ControlRule& rule, double bound, double share) {
-  const Schedule schedule = make_schedule(config.train);
-  double way = 0.0;
-  for (std::int64_t i = rule.ramp_begin; i < rule.ramp_end; ++i) {
-    way += schedule.at(i, config.train.steps);
-  }
-  // Where nothing is to go λ is not used, and where hardly anything is, begins small and not 0.
-  return static_cast<float>(bound * std::max(share, 1e-4) / std::max(way, 1e-30));
-}
-
-}  // namespace
-
-ControlledRun controlled_run(const FitConfig& config, const Task& task,
-                             const std::vector<nn::Parameter>& parameters) {
-  const SearchConfig& c = config.search;
-  const std::int64_t steps = config.train.steps;
-  const auto at = [&](double share) {
-    return static_cast<std::int64_t>(std::llround(share * static_cast<double>(steps)));
-  };
-  ControlledRun run;
-  run.rule.ramp_begin = at(c.ramp[0]);
-  run.rule.ramp_end = at(c.ramp[1]);
-  run.debias = steps - at(c.debias);
-  run.finish = run.debias - std::max<std::int64_t>(1, at(c.finish));
-  if (run.rule.ramp_end <= run.rule.ramp_begin || run.finish < run.rule.ramp_end) {
-    throw InputError({"train.steps", "too few for the phases of search.method = \"one-run\"",
-                      std::to_string(steps),
-                      "take more steps, or another search.ramp, search.finish and search.debias"});
-  }
-  // At most two thousand looks in all: seldom enough to cost nothing, often enough that a look
-  // changes λ by a few percent.
-  run.update_every = std::max<std::int64_t>(1, steps / 1000);
-  const double a_look = static_cast<double>(run.update_every) / static_cast<double>(steps);
-  run.rule.integral = static_cast<float>(c.integral_gain * a_look);
-  run.rule.proportional = static_cast<float>(c.proportional_gain);
-  run.rule.range = 20.0f;  // a factor of 5·10^8 either way
-  for (std::int64_t group = 0; group < task.search_groups; ++group) {
-    ControlTarget target;
-    if (task.targets[static_cast<std::size_t>(group)] == 0) {
-      throw InputError({!config.sparsity.layers.empty() ? "sparsity.layers" : "sparsity.target_nnz",
-                        "a target of 0 weights leaves nothing of the layer to train", "0",
-                        "keep at least 1, or leave the layer out of the network"});
-    }
-    target.target = static_cast<std::uint64_t>(task.targets[static_cast<std::size_t>(group)]);
-    double bounds = 0.0;
-    double numel = 0.0;
-    for (std::size_t i = 0; i < task.layers.size(); ++i) {
-      const PenalisedLayer& layer = task.layers[i];
-      if (layer.search_group != group) continue;
-      target.groups.push_back(static_cast<std::int32_t>(i));
-      const auto fan_in = static_cast<double>(parameters[layer.parameter].fan_in);
-      bounds += static_cast<double>(layer.numel) / std::sqrt(std::max(1.0, fan_in));
-      numel += static_cast<double>(layer.numel);
-    }
-    target.lambda = c.lambda.empty()
-                        ? first_lambda(config, run.rule, bounds / numel,
-                                       1.0 - static_cast<double>(target.target) / numel)
-                        : static_cast<float>(c.lambda.front());
-    run.targets.push_back(std::move(target));
-  }
-  return run;
 }
 
 void load_initial(Backend& backend, nn::Parameters& parameters, const std::string& path) {

@@ -38,12 +38,15 @@ class Row:
 
 # 64 registers let 1024 threads share a multiprocessor, 80 let 768. The first row that matches counts.
 TABLE = (
-    # The second half of an exact step reads w alone.
-    Row(r"prox_step_kernelIfNS_8KeepStepIfEE", 64, loads=4, stores=4),
+    # The threshold alone, and the second half of an exact step, read w only.
+    Row(r"prox_step_kernelIfNS_13ThresholdStepIfEE", 64, in_flight=4, stores=5),
     # The support's bits are read between the loads of w and g and the stores.
     Row(r"prox_step_kernelIf.*FrozenSupport", 64, in_flight=6, stores=5),
     Row(r"control_kernel", 64),
-    Row(r"keep_(begin|ties)_kernel", 48),
+    Row(r"copy_counts_kernel", 32),
+    Row(r"keep_(begin|lambda|ties)_kernel", 48),
+    Row(r"share_begin_kernel", 48),
+    Row(r"share_pick_kernel", 64),
     Row(r"support_kernel", 64),
     # float32: eight loads; with momentum or 16-bit weights 6 of three arrays; the certificate's state leaves 3 or 4.
     Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi0ELj", 64, in_flight=8, stores=5),
@@ -68,7 +71,7 @@ TABLE = (
     Row(r"softmax_narrow_kernel", 64),
     Row(r"softmax_wide_kernel", 64),
     Row(r"gather_images_kernel", 64, stores=2),
-    Row(r"set_value_kernel", 16),
+    Row(r"set_values_kernel", 32),
     Row(r"gather_rows_kernel", 40, loads=1, stores=1),
     Row(r"initialise_uniform_kernel", 32, stores=1),
     # Batch normalisation: the loads of a loop over rows, and those of a channel's constants.

@@ -31,7 +31,7 @@ TEST(LaunchPath, OneLaunchAStepForAnyList) {
       TensorLists tensors(*room.backend, sizes, groups, random);
       const auto plan = room.backend->make_plan(tensors.list, groups);
       room.backend->set_lambda(*plan, std::vector<float>(static_cast<std::size_t>(groups), 0.1f));
-      room.backend->set_learning_rate(*plan, 0.1f);
+      room.backend->set_rate(*plan, {0.1f});
       room.backend->set_stop(*plan, {});
       simt::recording().clear();
       room.backend->prox_step(*plan);
@@ -176,7 +176,7 @@ TEST(LaunchPath, AControlledRunNeitherWaitsNorReadsBack) {
   Random random(6);
   TensorLists tensors(*room.backend, {300, 5000, 70}, 2, random);
   const auto plan = room.backend->make_plan(tensors.list, 2);
-  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_rate(*plan, {0.1f});
   room.backend->set_stop(*plan, {});
   const std::vector<ControlTarget> targets = {{{0, 1}, 100, 0.1f}};
   room.backend->set_control(*plan, {0, 2, 0.1f, 1.0f, 5.0f}, targets);
@@ -197,6 +197,20 @@ TEST(LaunchPath, AControlledRunNeitherWaitsNorReadsBack) {
   // Control; two halves, a beginning, three passes of two and the ties; the support; the step.
   EXPECT_EQ(simt::recording().launches(), 1U + (2 + 1 + 3 * 2 + 1) + 1 + 1);
   EXPECT_EQ(room.backend->read_status(*plan).steps, 3);
+
+  // With bounds: a beginning and three passes of two more, and no look either.
+  const std::vector<ControlTarget> bounded = {{{0, 1}, 100, 0.1f, {1, 1}, {300, 70}}};
+  room.backend->set_stop(*plan, {});
+  room.backend->set_control(*plan, {0, 2, 0.1f, 1.0f, 5.0f}, bounded);
+  simt::recording().clear();
+  simt::recording().declare_capturing(true);
+  room.backend->keep_targets(*plan);
+  simt::recording().declare_capturing(false);
+  EXPECT_EQ(violations(), "");
+  EXPECT_EQ(simt::recording().synchronizations(), 0U);
+  EXPECT_EQ(simt::recording().allocations(), 0U);
+  EXPECT_EQ(simt::recording().bytes_to_host() + simt::recording().bytes_to_device(), 0U);
+  EXPECT_EQ(simt::recording().launches(), (2U + 1 + 3 * 2 + 1) + (1 + 3 * 2));
 }
 
 TEST(LaunchPath, AsFewBytesComeBackAsPromised) {
@@ -231,7 +245,7 @@ TEST(LaunchPath, AStopIsKnownWithoutAskingTheDevice) {
   EXPECT_FALSE(room.backend->known_to_have_stopped(*plan)) << "before the first run";
   const std::vector<float> lambda = {1.0f};
   room.backend->set_lambda(*plan, lambda);
-  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_rate(*plan, {0.1f});
   const std::uint64_t nothing_yet = room.backend->bytes_to_host();
   for (int run = 0; run < 3; ++run) {
     // Some weights are below the threshold at once; the second run never stops.
@@ -247,7 +261,9 @@ TEST(LaunchPath, AStopIsKnownWithoutAskingTheDevice) {
       EXPECT_EQ(room.backend->known_to_have_stopped(*plan), run != 1) << run;
     }
     EXPECT_EQ(simt::recording().launches(), 2U);
-    EXPECT_EQ(simt::recording().calls().size(), 2U) << "nothing but the launches";
+    EXPECT_EQ(simt::recording().calls().size() - simt::recording().count(simt::CallKind::kQuery),
+              2U)
+        << "nothing but the launches";
     // The word that told it counts, once, also when the status says the same.
     const std::uint64_t word = run == 1 ? 0 : 4;
     EXPECT_EQ(room.backend->bytes_to_host() - before, word);
@@ -271,7 +287,7 @@ TEST(LaunchPath, WhatAnEarlierRunAnnouncesLateIsNotTakenForThisOne) {
   TensorLists tensors(*room.backend, {64}, 1, random);
   const auto plan = room.backend->make_plan(tensors.list, 1);
   room.backend->set_lambda(*plan, std::vector<float>(1, 0.5f));
-  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_rate(*plan, {0.1f});
   room.backend->set_stop(*plan, {{CountBand{0, 64}}, 1, 0});
   room.backend->prox_step(*plan);
   ASSERT_TRUE(room.backend->known_to_have_stopped(*plan));
@@ -292,7 +308,7 @@ TEST(LaunchPath, ALearningRateIsSetWithoutACopyAndFollowedByTheNextStep) {
   const std::vector<float> g = tensors.g[0].to_host();
   simt::recording().clear();
   for (const float alpha : {0.5f, 0.125f, 0.0f, 0.25f}) {
-    room.backend->set_learning_rate(*plan, alpha);
+    room.backend->set_rate(*plan, {alpha});
     room.backend->prox_step(*plan);
     for (std::size_t i = 0; i < want.size(); ++i) want[i] = std::fma(-alpha, g[i], want[i]);
   }
@@ -300,6 +316,29 @@ TEST(LaunchPath, ALearningRateIsSetWithoutACopyAndFollowedByTheNextStep) {
   EXPECT_EQ(simt::recording().bytes_to_device(), 0U);
   EXPECT_EQ(simt::recording().synchronizations(), 0U);
   EXPECT_EQ(tensors.w[0].to_host(), want);
+}
+
+TEST(LaunchPath, GradientsAreSetWithoutACopyAndOnlyWhereTheyMoved) {
+  CudaRoom room;
+  Random random(13);
+  const std::vector<std::int64_t> sizes(1000, 3);
+  TensorLists tensors(*room.backend, sizes, 1, random);
+  const auto plan = room.backend->make_plan(tensors.list, 1);
+  std::vector<const float*> gradients;
+  for (const ProxTensor& tensor : tensors.list) gradients.push_back(tensor.g);
+  simt::recording().clear();
+  simt::recording().declare_capturing(true);
+  room.backend->set_gradients(*plan, gradients);
+  EXPECT_EQ(simt::recording().calls().size(), 0U) << "all are as they were";
+  std::swap(gradients[0], gradients[999]);
+  room.backend->set_gradients(*plan, gradients);
+  EXPECT_EQ(simt::recording().launches(), 3U) << "480 pointers fit into the arguments of one";
+  room.backend->set_gradients(*plan, gradients);
+  EXPECT_EQ(simt::recording().launches(), 3U);
+  EXPECT_EQ(simt::recording().bytes_to_device(), 0U);
+  EXPECT_EQ(simt::recording().synchronizations(), 0U);
+  simt::recording().declare_capturing(false);
+  EXPECT_EQ(violations(), "");
 }
 
 TEST(LaunchPath, ThrottleWaitsForAnEarlierStepAndMovesNothing) {
