@@ -115,6 +115,7 @@ FitConfig random_config(std::mt19937_64& rng) {
             below(99);
       c.sparsity.layers_required = below(c.sparsity.layers.size() + 1);
   }
+  if (below(2)) c.search.method = "gradient-median";
   if (c.sparsity.layers.empty()) {
     const std::vector<std::string> allocations = {"none", "uniform", "erdos-renyi"};
     c.sparsity.allocation = allocations[below(3)];
