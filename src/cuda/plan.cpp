@@ -89,7 +89,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   lambda_ = place(groups_ * sizeof(float));
   rates_ = place(rate_count_ * sizeof(StepRate));
   stop_ = place(sizeof(StopRecord) + selections() * sizeof(CountBand));
-  no_lambda_ = place(groups_ * sizeof(float));
+  keep_lambda_ = place(groups_ * sizeof(float));
   tensors_ = place(records.size() * sizeof(TensorRecord));
   tiles_ = place(tiles.size() * sizeof(Tile));
   const std::size_t uploaded = end_;
@@ -98,6 +98,11 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   select_results_ = place(selections() * sizeof(SelectResult));
   control_groups_ = place(groups_ * sizeof(ControlGroup));
   target_of_ = place(groups_ * sizeof(std::int32_t));
+  selection_of_ = place(groups_ * sizeof(std::int32_t));
+  group_bounds_ = place(groups_ * sizeof(GroupBounds));
+  wanted_ = place(groups_ * sizeof(std::uint64_t));
+  bounded_ = place(groups_ * sizeof(std::int32_t));
+  share_counts_ = place(groups_ * sizeof(ShareCount));
   tie_ends_ = place(groups_ * sizeof(TieEnd));
 
   // Counters, λ, rates and the stop rule start at zero, the bytes of which are zeros.

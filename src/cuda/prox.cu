@@ -108,7 +108,7 @@ void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   context_.upload(p.stop(), &record, sizeof record);
   context_.upload(p.bands(), rule.bands.data(), rule.bands.size() * sizeof(CountBand));
   context_.zero(p.status(), p.status_bytes());
-  p.targets = 0;
+  p.control = {};
   p.frozen = false;
 }
 
@@ -136,7 +136,7 @@ void CudaBackend::prox_step(ProxPlan& plan) {
 
 void CudaBackend::gradient_step(CudaPlan& p) {
   ProxStepArguments<float> args = step_arguments(p);
-  args.lambda = p.no_lambda();
+  args.lambda = p.keep_lambda();
   launch_step(context_, p, args, L1Penalty<float>{});
 }
 

@@ -93,16 +93,11 @@ void Trainer::pass_step(std::int64_t index, bool sampled) {
   pass_over(sampled_rows_, batch_at, options, {.loss = sampled, .gradient = true});
 }
 
-void Trainer::update_weights(std::int64_t index, const ControlledRun* controlled) {
+void Trainer::update_weights(std::int64_t index, const search::RunSchedule* controlled) {
   if (controlled == nullptr) return backend_.prox_step(*plan_);
-  if (index >= controlled->finish && index < controlled->debias) {
-    return backend_.keep_targets(*plan_);
-  }
+  if (controlled->phase(index) == search::RunPhase::kFinish) return backend_.keep_targets(*plan_);
   backend_.prox_step(*plan_);
-  const std::int64_t taken = index + 1;
-  if (taken < controlled->finish && taken % controlled->update_every == 0) {
-    backend_.control(*plan_);
-  }
+  if (controlled->updates_after(index)) backend_.control(*plan_);
 }
 
 void Trainer::set_learning_rate(double alpha) {
@@ -119,17 +114,17 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
   return take_steps({steps, watch, ask}, 0, steps);
 }
 
-StepStatus Trainer::run_controlled(const ControlledRun& controlled, std::int64_t steps,
-                                   const Watch& watch, const Ask& ask,
-                                   const std::function<void()>& frozen) {
+StepStatus Trainer::run_controlled(const ControlledRun& controlled, const Watch& watch,
+                                   const Ask& ask, const std::function<void()>& frozen) {
+  const search::RunSchedule& schedule = controlled.schedule;
   begin_run({});
-  backend_.set_control(*plan_, controlled.rule, controlled.targets);
-  const Run run{steps, watch, ask, &controlled};
-  const StepStatus status = take_steps(run, 0, controlled.debias);
-  if (status.steps < controlled.debias || status.stopped) return status;
+  backend_.set_control(*plan_, schedule.rule, controlled.targets);
+  const Run run{schedule.steps, watch, ask, &schedule};
+  const StepStatus status = take_steps(run, 0, schedule.debias_at);
+  if (status.steps < schedule.debias_at || status.stopped) return status;
   frozen();
   backend_.freeze(*plan_);
-  return take_steps(run, controlled.debias, steps);
+  return take_steps(run, schedule.debias_at, schedule.steps);
 }
 
 void Trainer::begin_run(const StopRule& rule) {
@@ -206,18 +201,27 @@ std::optional<Evaluation> Trainer::full_gradient() {
   return read_evaluation(data_.rows(DeviceData::Part::kTrain));
 }
 
-float Trainer::largest_gradient(std::span<const std::size_t> parameters) {
+std::unique_ptr<ProxPlan> Trainer::look_plan(std::span<const std::size_t> parameters,
+                                             bool together) {
   std::vector<ProxTensor> tensors;
   nn::Parameters& all = network_.parameters();
-  for (const std::size_t i : parameters)
-    tensors.push_back({all.value(i), all.gradient(i), all.list()[i].numel, 0});
-  const std::unique_ptr<ProxPlan> plan = backend_.make_plan(tensors, 1);
-  return backend_.read_kth_gradient(*plan, 1);
+  std::int32_t group = 0;
+  for (const std::size_t i : parameters) {
+    tensors.push_back({all.value(i), all.gradient(i), all.list()[i].numel, group});
+    if (!together) ++group;
+  }
+  return backend_.make_plan(tensors, together ? 1 : group);
 }
 
-std::vector<KktResult> Trainer::kkt(std::span<const float> lambda) {
-  backend_.set_lambda(*plan_, lambda);
-  return backend_.read_kkt(*plan_);
+float Trainer::largest_gradient(std::span<const std::size_t> parameters) {
+  return backend_.read_kth_gradient(*look_plan(parameters, true), 1);
+}
+
+std::vector<KktResult> Trainer::kkt(std::span<const std::size_t> parameters,
+                                    std::span<const float> lambda) {
+  const std::unique_ptr<ProxPlan> plan = look_plan(parameters, false);
+  backend_.set_lambda(*plan, lambda);
+  return backend_.read_kkt(*plan);
 }
 
 }  // namespace cuthresh::train

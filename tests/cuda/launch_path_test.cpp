@@ -197,6 +197,20 @@ TEST(LaunchPath, AControlledRunNeitherWaitsNorReadsBack) {
   // Control; two halves, a beginning, three passes of two and the ties; the support; the step.
   EXPECT_EQ(simt::recording().launches(), 1U + (2 + 1 + 3 * 2 + 1) + 1 + 1);
   EXPECT_EQ(room.backend->read_status(*plan).steps, 3);
+
+  // With bounds: a beginning and three passes of two more, and no look either.
+  const std::vector<ControlTarget> bounded = {{{0, 1}, 100, 0.1f, {1, 1}, {300, 70}}};
+  room.backend->set_stop(*plan, {});
+  room.backend->set_control(*plan, {0, 2, 0.1f, 1.0f, 5.0f}, bounded);
+  simt::recording().clear();
+  simt::recording().declare_capturing(true);
+  room.backend->keep_targets(*plan);
+  simt::recording().declare_capturing(false);
+  EXPECT_EQ(violations(), "");
+  EXPECT_EQ(simt::recording().synchronizations(), 0U);
+  EXPECT_EQ(simt::recording().allocations(), 0U);
+  EXPECT_EQ(simt::recording().bytes_to_host() + simt::recording().bytes_to_device(), 0U);
+  EXPECT_EQ(simt::recording().launches(), (2U + 1 + 3 * 2 + 1) + (1 + 3 * 2));
 }
 
 TEST(LaunchPath, AsFewBytesComeBackAsPromised) {
