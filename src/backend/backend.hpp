@@ -248,7 +248,8 @@ class Backend {
   /// Of a plan with one.
   void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
   /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
-  /// which reads none). What reads gradients refuses null ones.
+  /// which reads none). What reads gradients refuses null ones. While a stream is captured this is
+  /// part of the graph, and each replay sets them again.
   virtual void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) = 0;
   /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
   /// gradient scaler that found an overflow says so). Null: every step is taken.
