@@ -201,6 +201,10 @@ class Backend {
   virtual std::uint64_t bytes_to_host() const = 0;
   /// Waits until everything enqueued is done, for whoever takes the time.
   virtual void synchronize() = 0;
+  /// All that follows is enqueued there and comes after all that was enqueued before; where one of
+  /// the two streams is being captured, the order is the caller's. CUDA: the caller's cudaStream_t,
+  /// null being the default stream, which outlives its use here. CPU: null.
+  virtual void set_stream(void* stream) = 0;
   /// Called after every step that is enqueued without a look at it: waits where the device is too
   /// far behind, so that few steps are enqueued beyond one that stops. Nothing is read back.
   virtual void throttle() = 0;
@@ -245,7 +249,8 @@ class Backend {
   /// Of a plan with one.
   void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
   /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
-  /// which reads none). What reads gradients refuses null ones.
+  /// which reads none). What reads gradients refuses null ones. While a stream is captured this is
+  /// part of the graph, and each replay sets them again.
   virtual void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) = 0;
   /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
   /// gradient scaler that found an overflow says so). Null: every step is taken.

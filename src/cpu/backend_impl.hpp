@@ -34,6 +34,7 @@ class CpuBackend final : public Backend {
   void download(void* to, const void* from, std::size_t bytes) override;
   std::uint64_t bytes_to_host() const override { return bytes_to_host_; }
   void synchronize() override {}
+  void set_stream(void* stream) override;
   void throttle() override {}
 
   void dense_forward(const DenseForward& args) override;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,7 +18,7 @@ namespace cuthresh::cuda {
 /// prox, select.
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, Precision precision);
+  CudaBackend(int device, Precision precision, std::optional<StreamView> stream);
 
   /// For who captures what the room enqueues: its stream.
   Context& context() noexcept { return context_; }
@@ -34,6 +35,7 @@ class CudaBackend final : public Backend {
   std::uint64_t bytes_to_host() const override { return context_.bytes_to_host(); }
   void synchronize() override;
   void throttle() override;
+  void set_stream(void* stream) override;
 
   void dense_forward(const DenseForward& args) override;
   void dense_backward(const DenseBackward& args) override;
