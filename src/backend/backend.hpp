@@ -120,8 +120,9 @@ struct ControlTarget {
   std::uint64_t target = 0;          ///< nonzeros in all of them, 1 … their size
   float lambda = 0.0f;               ///< where λ begins, > 0 and finite
   /// One a group of `groups`, or none of them: the fewest and the most nonzeros that the group is
-  /// left with. λ of a group that has no more than its fewest is 0 until it has more, and
-  /// keep_targets() leaves each group a number within its bounds.
+  /// left with. λ of a group that has no more than its fewest is halved by every control() until it
+  /// has more (kernels/math/control.hpp), and keep_targets() leaves each group a number within its
+  /// bounds.
   std::vector<std::uint64_t> least = {};
   std::vector<std::uint64_t> most = {};
   /// Weights that it speaks of, where other devices hold more of them than these groups; 0: those
@@ -248,7 +249,8 @@ class Backend {
   /// Of a plan with one.
   void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
   /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
-  /// which reads none). What reads gradients refuses null ones.
+  /// which reads none). What reads gradients refuses null ones. While a stream is captured this is
+  /// part of the graph, and each replay sets them again.
   virtual void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) = 0;
   /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
   /// gradient scaler that found an overflow says so). Null: every step is taken.

@@ -49,6 +49,11 @@ void Context::set_stream(StreamView stream) {
   if (dnn_ != nullptr) dnn_->set_stream(stream);
 }
 
+bool Context::is_captured() {
+  const OnDevice current = here();
+  return cuda::is_captured(health_, stream_);
+}
+
 void Context::throttle() {
   health_.require_usable("throttle");
   const OnDevice current = here();

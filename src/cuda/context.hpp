@@ -46,6 +46,7 @@ class Context {
   StreamView stream() const noexcept { return stream_; }
   /// All that follows is enqueued there, and comes after all that was enqueued before.
   void set_stream(StreamView stream);
+  bool is_captured();
   void throttle();
   void synchronize();
   /// The device is current as long as the result lives.

@@ -12,11 +12,18 @@
 namespace cuthresh::cuda {
 namespace {
 
-/// Throws when the bytes are not memory that the device can reach as its own. The first and the
-/// last byte are asked for, so that an array that ends too early is found too.
-void check_device(Context& context, const char* call, std::size_t tensor, const char* name,
+/// Elements of a tile: 8192, or less in a list that would otherwise not keep all processors busy.
+/// Never below 1024, four elements a thread. A multiple of 8, so that tiles of aligned tensors are
+/// aligned.
+std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
+  const std::int64_t each = elements / std::max<std::int64_t>(1, 2 * processors);
+  return std::clamp<std::int64_t>(each / 1024 * 1024, 1024, kTileElements);
+}
+
+}  // namespace
+
+void check_device(Context& context, const std::string& where, const char* name,
                   const float* pointer, std::int64_t size) {
-  const std::string where = std::string(call) + ", tensor " + std::to_string(tensor);
   const auto* bytes = reinterpret_cast<const char*>(pointer);
   const std::int64_t last = size * static_cast<std::int64_t>(sizeof(float)) - 1;
   for (const char* byte : {bytes, bytes + last}) {
@@ -36,16 +43,6 @@ void check_device(Context& context, const char* call, std::size_t tensor, const 
   }
 }
 
-/// Elements of a tile: 8192, or less in a list that would otherwise not keep all processors busy.
-/// Never below 1024, four elements a thread. A multiple of 8, so that tiles of aligned tensors are
-/// aligned.
-std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
-  const std::int64_t each = elements / std::max<std::int64_t>(1, 2 * processors);
-  return std::clamp<std::int64_t>(each / 1024 * 1024, 1024, kTileElements);
-}
-
-}  // namespace
-
 CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count,
                    StepKind kind)
     : context_(context),
@@ -59,12 +56,13 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
     if (tensor.size > 0) {
-      check_device(context, "make_plan", t, "w", tensor.w, tensor.size);
+      const std::string where = "make_plan, tensor " + std::to_string(t);
+      check_device(context, where, "w", tensor.w, tensor.size);
       if (tensor.g != nullptr) {
-        check_device(context, "make_plan", t, "g", tensor.g, tensor.size);
+        check_device(context, where, "g", tensor.g, tensor.size);
       }
       if (has_momentum(kind)) {
-        check_device(context, "make_plan", t, "v", tensor.v, tensor.size);
+        check_device(context, where, "v", tensor.v, tensor.size);
       }
     }
     records.push_back(
@@ -145,13 +143,12 @@ TensorList CudaPlan::list() const {
           static_cast<std::int32_t>(groups_)};
 }
 
-void CudaPlan::replace_gradients(std::vector<ProxTensor> list) {
+void CudaPlan::check_gradients_on_device(std::span<const ProxTensor> list) const {
   for (std::size_t t = 0; t < list.size(); ++t) {
     const float* const g = list[t].g;
     if (g == given_[t].g || g == nullptr || list[t].size == 0) continue;
-    check_device(context_, "set_gradients", t, "g", g, list[t].size);
+    check_device(context_, "set_gradients, tensor " + std::to_string(t), "g", g, list[t].size);
   }
-  given_ = std::move(list);
 }
 
 std::uint32_t CudaPlan::begin_run() {

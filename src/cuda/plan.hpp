@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/checks.hpp"
@@ -13,6 +15,11 @@
 #include "kernels/block/share_target.cuh"
 
 namespace cuthresh::cuda {
+
+/// Throws when the bytes are not memory that the device can reach as its own. The first and the
+/// last byte are asked for, so that an array that ends too early is found too.
+void check_device(Context& context, const std::string& where, const char* name,
+                  const float* pointer, std::int64_t size);
 
 /// A plan's part of device memory: everything a step reads and writes beside the tensors
 /// themselves lies in one allocation, so that a captured step's addresses hold as long as the plan.
@@ -55,10 +62,14 @@ class CudaPlan final : public ProxPlan {
   bool frozen = false;
   /// While it is not 0, in device memory, steps and control() do nothing; null: never.
   const float* skip = nullptr;
+  /// A graph sets gradients when it is replayed, so what device memory names is not known here.
+  bool gradients_captured = false;
   /// The list as it was given, with the gradients that were set last.
   const std::vector<ProxTensor>& tensors() const { return given_; }
-  /// Its gradients from here on, checked; in device memory they still have to be set.
-  void replace_gradients(std::vector<ProxTensor> list);
+  /// Throws when a gradient that is not the old one is not memory of the plan's device.
+  void check_gradients_on_device(std::span<const ProxTensor> list) const;
+  /// Once device memory names these gradients.
+  void replace_gradients(std::vector<ProxTensor> list) { given_ = std::move(list); }
 
   /// Histograms, one a selection; made and zeroed when first asked for.
   std::uint64_t* bins();

@@ -88,15 +88,21 @@ void CudaBackend::set_rates(ProxPlan& plan, std::span<const StepRate> rates) {
 
 void CudaBackend::set_gradients(ProxPlan& plan, std::span<const float* const> gradients) {
   CudaPlan& p = as_cuda_plan(plan);
-  if (same_gradients(p.tensors(), gradients)) return;
-  p.replace_gradients(with_gradients(p.tensors(), gradients, p.kind()));
+  const bool captured = context_.is_captured();
+  const bool known = !captured && !p.gradients_captured;
+  if (known && same_gradients(p.tensors(), gradients)) return;
+  std::vector<ProxTensor> list = with_gradients(p.tensors(), gradients, p.kind());
+  p.check_gradients_on_device(list);
   set_values<kGradientsALaunch>(
       context_, &p.records()->g, sizeof(TensorRecord), gradients.size(),
       [&](std::size_t i) { return static_cast<const void*>(gradients[i]); });
+  p.replace_gradients(std::move(list));
+  p.gradients_captured = p.gradients_captured || captured;
 }
 
 void CudaBackend::set_skip(ProxPlan& plan, const float* flag) {
   check_skip(flag);
+  if (flag != nullptr) check_device(context_, "set_skip", "the flag", flag, 1);
   as_cuda_plan(plan).skip = flag;
 }
 

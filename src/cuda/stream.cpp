@@ -18,7 +18,7 @@ Handover::~Handover() {
   if (event_ != nullptr) health_.note(cudaEventDestroy(event_), "cudaEventDestroy");
 }
 
-bool Handover::is_captured(StreamView stream) {
+bool is_captured(Health& health, StreamView stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   const cudaError_t error = cudaStreamIsCapturing(stream.get(), &status);
   // The default stream, while another that waits for it is captured.
@@ -26,12 +26,12 @@ bool Handover::is_captured(StreamView stream) {
     (void)cudaGetLastError();
     return true;
   }
-  health_.check(error, "cudaStreamIsCapturing");
+  health.check(error, "cudaStreamIsCapturing");
   return status != cudaStreamCaptureStatusNone;
 }
 
 void Handover::order(StreamView earlier, StreamView later) {
-  if (is_captured(earlier) || is_captured(later)) return;
+  if (is_captured(health_, earlier) || is_captured(health_, later)) return;
   if (event_ == nullptr) {
     health_.check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming),
                   "cudaEventCreateWithFlags");

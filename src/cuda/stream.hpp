@@ -43,6 +43,9 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
+/// Whether what is enqueued there goes into a graph.
+bool is_captured(Health& health, StreamView stream);
+
 /// Makes what is enqueued on one stream from here on wait for what is on another by now.
 class Handover {
  public:
@@ -56,8 +59,6 @@ class Handover {
   void order(StreamView earlier, StreamView later);
 
  private:
-  bool is_captured(StreamView stream);
-
   Health& health_;
   cudaEvent_t event_ = nullptr;  // made when first needed
 };

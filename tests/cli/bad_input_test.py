@@ -51,6 +51,23 @@ class BadConfiguration(CommandTest):
         self.refused([("target_nnz = 30\n", ""), ("[search]", "[sparsity.layers]\nfc2 = 9\n[search]")],
                      "sparsity.layers.fc2", "(got 9)", "8")
 
+    def test_shared_targets_bounds_and_allocations(self):
+        def layers(text):
+            return [("target_nnz = 30\n", ""), ("[search]", f"[sparsity.layers]\n{text}\n[search]")]
+
+        self.refused(layers('"fc1, fc9" = 3'), "sparsity.layers.fc1, fc9", "(got fc9)", "use one of fc1, fc2")
+        self.refused(layers('"fc1, fc2" = 57'), "above the 56 penalised weights of layers fc1, fc2", "(got 57)")
+        self.refused(layers('"fc1, fc2" = 5\nfc1 = 3'), "c.toml:", "layer fc1 has a target already")
+        self.refused([("[search]", "[sparsity.bounds]\nfc1 = [1, 5]\n[search]")], "sparsity.bounds.fc1",
+                     "only search.method", "set search.method to one-run")
+        one_run = ("lambda = [1e-4, 1e-1]", 'method = "one-run"')
+        self.refused([("[search]", "[sparsity.bounds]\nfc1 = [0, 10]\n[search]"), one_run], "sparsity.bounds",
+                     "allow from 0 to 18", "(got a target of 30)", "widen")
+        self.refused([("[search]", "[sparsity.bounds]\nfc2 = [1, 9]\n[search]"), one_run], "sparsity.bounds.fc2",
+                     "only 8 weights", "(got 9)")
+        self.refused([("target_nnz = 30", 'target_nnz = 1\nallocation = "uniform"')], "sparsity.allocation",
+                     "each of the 2 penalised layers", "(got 1 in all)")
+
     def test_ranges(self):
         self.refused([("tolerance = 0.1", "tolerance = 1.0")], "c.toml:12:13", "sparsity.tolerance", "(got 1.0)")
         self.refused([("tolerance = 0.1", "tolerance = -0.1")], "sparsity.tolerance", "(got -0.1)")

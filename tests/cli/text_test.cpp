@@ -233,6 +233,17 @@ TEST(Summary, OfOneRunSaysWhatWasChosenAndTheResidualThatCounts) {
   }
 }
 
+TEST(Summary, SaysWhatLayersShareATarget) {
+  FitConfig config;
+  config.sparsity.layers = {{"fc1, fc2", 400}};
+  FitResult r = result();
+  r.layers[0].shared_target_nnz = 1400;
+  r.layers[0].target_nnz.reset();
+  r.layers[0].reached = true;
+  const std::string text = summary(r, config, kUnicode);
+  EXPECT_THAT(line_of(text, "fc1"), AllOf(HasSubstr("1,400 shared"), HasSubstr("yes")));
+}
+
 TEST(Summary, JudgesLayersThatHaveTheirOwnTarget) {
   FitConfig config;
   config.sparsity.layers = {{"fc1", 300}, {"fc2", 100}};

@@ -329,7 +329,8 @@ TEST(LaunchPath, GradientsAreSetWithoutACopyAndOnlyWhereTheyMoved) {
   simt::recording().clear();
   simt::recording().declare_capturing(true);
   room.backend->set_gradients(*plan, gradients);
-  EXPECT_EQ(simt::recording().calls().size(), 0U) << "all are as they were";
+  EXPECT_EQ(simt::recording().calls().size(), simt::recording().count(simt::CallKind::kQuery))
+      << "all are as they were";
   std::swap(gradients[0], gradients[999]);
   room.backend->set_gradients(*plan, gradients);
   EXPECT_EQ(simt::recording().launches(), 3U) << "480 pointers fit into the arguments of one";

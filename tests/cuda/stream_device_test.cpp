@@ -167,6 +167,19 @@ TEST(CallersStream, AStepWithNewRatesAndGradientsCanBeCaptured) {
   }
   EXPECT_EQ(tensors.w[1].to_host(), second) << "it has no gradient";
   EXPECT_EQ(backend->read_status(*plan).steps, 2);
+
+  // A replay sets gradients that the host has set otherwise meanwhile: it must set them again.
+  const std::vector<const float*> usual_ones = {tensors.g[0].data(), tensors.g[1].data()};
+  backend->set_gradients(*plan, usual_ones);
+  ASSERT_EQ(cudaGraphLaunch(exec, usual.get()), cudaSuccess);
+  backend->set_gradients(*plan, usual_ones);
+  const std::vector<float> first = tensors.w[0].to_host();
+  const std::vector<float> slope = tensors.g[0].to_host();
+  backend->prox_step(*plan);
+  const std::vector<float> last = tensors.w[0].to_host();
+  for (std::size_t i = 0; i < last.size(); ++i) {
+    ASSERT_EQ(last[i], std::fma(-0.5f, slope[i], first[i])) << i;
+  }
   EXPECT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
   EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
 }
@@ -255,6 +268,8 @@ TEST(CallersDevice, TensorsOfAnotherAreRefused) {
   const std::vector<float> of_the_host(50);
   EXPECT_THAT(set(of_the_host.data()), HasSubstr("not device memory"));
   EXPECT_EQ(set(nullptr), "no error");
+  EXPECT_THAT(error_of([&] { second->set_skip(*plan, of_the_host.data()); }),
+              AllOf(HasSubstr("set_skip"), HasSubstr("not device memory")));
 }
 
 TEST(CallersDevice, IsChosenByItsNumber) {
