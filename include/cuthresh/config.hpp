@@ -73,8 +73,13 @@ struct TrainConfig {
 struct SparsityConfig {
   std::optional<std::int64_t> target_nnz;  ///< nonzero weights in all, ≥ 0
   std::optional<double> target_sparsity;  ///< share of zeros among the penalised weights, in [0, 1]
-  std::map<std::string, std::int64_t>
-      layers;                        ///< nonzero weights by layer name ("fc1"); Algorithm 2
+  /// Nonzero weights by layer name ("fc1"), Algorithm 2; layers that are named together ("fc2,
+  /// fc3") share a target and a λ.
+  std::map<std::string, std::int64_t> layers;
+  /// "one-run": the fewest and the most nonzero weights of a layer that shares its target.
+  std::map<std::string, std::vector<std::int64_t>> bounds;
+  /// How one target is divided among layers, each with its own λ then: none | uniform | erdos-renyi
+  std::string allocation = "none";
   double tolerance = 0.001;          ///< ρ in [0, 1): met when |nnz − target| ≤ ρ·target
   std::int64_t layers_required = 0;  ///< Algorithm 2: layers that must meet theirs; 0: all
   std::vector<std::string> penalise = {

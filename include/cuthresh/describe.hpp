@@ -18,8 +18,21 @@ struct LayerRow {
   std::int64_t penalised = 0;        ///< those among them that the ℓ1 penalty is on
 };
 
-/// The network that fit(config) would train, in the order of its layers; the first row is the
-/// input. Reads the data, which fix the input's shape and the number of classes. Throws InputError.
-CTH_API std::vector<LayerRow> describe_model(const FitConfig& config);
+/// Penalised layers with one target and, if it is searched for, one λ.
+struct TargetRow {
+  std::string layers;               ///< "fc1", "fc2, fc3"; "" where it is all that are penalised
+  std::int64_t weights = 0;         ///< in all of them
+  std::int64_t nonzeros = 0;        ///< wanted
+  std::vector<std::string> bounds;  ///< layers with bounds: "fc1: 100 to 650"
+};
+
+/// What fit(config) would train.
+struct ModelDescription {
+  std::vector<LayerRow> rows;      ///< in the order of the layers; the first row is the input
+  std::vector<TargetRow> targets;  ///< none: nothing to meet
+};
+
+/// Reads the data, which fix the input's shape and the number of classes. Throws InputError.
+CTH_API ModelDescription describe_model(const FitConfig& config);
 
 }  // namespace cuthresh

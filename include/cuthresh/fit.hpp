@@ -22,17 +22,21 @@ struct LayerResult {
       kkt_nonzero;  ///< max over w ≠ 0 of |g + λ sign(w)| / λ; none: λ = 0 or no such w
   std::optional<double>
       kkt_zero;  ///< max over w = 0 of max(|g| − λ, 0) / λ; none: λ = 0 or no such w
-  /// Its target was met; with one target for all layers, that one. False without a target.
+  /// Its target was met, or the one that it shares; with one target for all layers, that one. False
+  /// without a target.
   bool reached = false;
   /// "one-run": max over w ≠ 0 of |g|, how far the network is from stationary with its zeros
   /// frozen; none without such w
   std::optional<double> gradient_nonzero = {};
+  /// The target of this layer together with others that share it.
+  std::optional<std::int64_t> shared_target_nnz = {};
 };
 
 /// One training of the search.
 struct RoundResult {
-  std::int64_t round = 0;         ///< from 1
-  std::vector<double> lambda;     ///< a λ a group: one in all, or one a targeted layer
+  std::int64_t round = 0;  ///< from 1
+  std::vector<double>
+      lambda;  ///< one in all, or one a target of [sparsity.layers] or of an allocation
   std::vector<std::int64_t> nnz;  ///< as many, when the round ended
   std::int64_t steps = 0;         ///< steps done, ≤ train.steps
   double train_loss = 0.0;  ///< over the whole training set at the end; NaN after a divergence

@@ -2,12 +2,13 @@
 
 // The second half of a step that leaves a prescribed number of nonzeros a selection: a target's
 // groups together, or one group of a target with bounds, whose number share_target.cuh has found.
-// The first half, prox_step_kernel with λ = 0, has left z = w − αg in w. Then: keep_begin_kernel
-// asks select.cuh for the k-th largest |z| of every selection; keep_ties_kernel looks where its
-// surviving ties end, which reads nothing unless some of them must go; prox_step_kernel with
-// ThresholdStep and KeepLargestPenalty cuts, shrinks and counts. Bytes per element: 12 for the first
-// half, 8 for the second, 4 a pass of the selection. Tiles are in the order of the list: ties
-// survive by the lowest index. Covered by tests/kernels/keep_largest_test.cpp.
+// The first half, prox_step_kernel with λ = 0 for them, has left z = w − αg in w. Then:
+// keep_begin_kernel asks select.cuh for the k-th largest |z| of every selection; keep_ties_kernel
+// looks where its surviving ties end, which reads nothing unless some of them must go;
+// prox_step_kernel with ThresholdStep and KeepLargestPenalty cuts, shrinks and counts. Bytes per
+// element: 12 for the first half, 8 for the second, 4 a pass of the selection. Tiles are in the
+// order of the list: ties survive by the lowest index. Covered by
+// tests/kernels/keep_largest_test.cpp.
 
 #include <cstdint>
 
@@ -19,6 +20,18 @@
 #include "kernels/platform.hpp"
 
 namespace cuthresh {
+
+/// λ of the first half: 0 for groups that are cut, the others take a plain step in it.
+template <std::uint32_t kThreads>
+CTH_KERNEL(kThreads)
+keep_lambda_kernel(const float* lambda, const std::int32_t* selection_of, float* to,
+                   std::int32_t groups) {
+  if (device::block_index() != 0) return;
+  for (auto g = static_cast<std::int32_t>(device::thread_index()); g < groups;
+       g += static_cast<std::int32_t>(kThreads)) {
+    to[g] = selection_of[g] < 0 ? lambda[g] : 0.0f;
+  }
+}
 
 /// Asks for the wanted-th largest |w| of every selection.
 template <std::uint32_t kThreads>
@@ -85,7 +98,6 @@ struct KeepLargestPenalty {
   SelectGroups groups;
   const SelectState* states;
   const TieEnd* ends;
-  bool reads_gradient;  // the first half; it has left tensors without one as they were
 
   struct OnTile {
     KeepLargest keep;
@@ -95,9 +107,7 @@ struct KeepLargestPenalty {
   CTH_HD OnTile on(std::int32_t tensor, float threshold) const {
     const std::int64_t group = tensors[tensor].group;
     const std::int64_t selection = group < 0 ? -1 : groups(group);
-    if (selection < 0) {  // what remains of a plain step
-      return {{-1.0f, reads_gradient && tensors[tensor].g == nullptr ? 0.0f : threshold}, 0};
-    }
+    if (selection < 0) return {{-1.0f, 0.0f}, 0};
     const SelectState& state = states[selection];
     if (state.wanted == 0) return {{magnitude_from_key(kInfinityKey), 0.0f}, 0};  // all go
     const float least = state.found != 0 ? magnitude_from_key(state.first) : 0.0f;

@@ -46,6 +46,7 @@ struct ControlLayout {
   std::vector<std::int32_t> selection_of;  ///< a group; −1: none
   std::vector<std::uint64_t> wanted;  ///< a selection: how many it keeps; 0 where bounds decide
   std::vector<std::int32_t> bounded;  ///< targets with bounds
+  bool some_left_alone = false;       ///< groups without a selection
 };
 /// set_control: a ramp that begins before it ends, finite gains ≥ 0, a finite range > 0; targets of
 /// 1 … their size, λ finite and > 0; groups that exist, each in one target at most; bounds for each

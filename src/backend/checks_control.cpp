@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -133,6 +134,8 @@ ControlLayout check_control(const ControlRule& rule, std::span<const ControlTarg
           static_cast<std::int32_t>(layout.wanted.size()) - 1;
     }
   }
+  layout.some_left_alone =
+      std::count(layout.selection_of.begin(), layout.selection_of.end(), -1) > 0;
   return layout;
 }
 

@@ -191,10 +191,16 @@ std::vector<Key> build() {
       plain(
           "sparsity", "penalise", [](C& c) -> Field { return &c.sparsity.penalise; },
           "name patterns (* and ?) of penalised parameters"),
-      // Last of its section: to_toml writes it as a table of its own, which ends [sparsity].
+      choice(
+          "sparsity", "allocation", [](C& c) -> Field { return &c.sparsity.allocation; },
+          {"none", "uniform", "erdos-renyi"}, "how one target is divided among the layers"),
+      // Last of their section: to_toml writes them as tables of their own, which end [sparsity].
       whole(
           "sparsity", "layers", [](C& c) -> Field { return &c.sparsity.layers; }, {0, kNoLimit},
           "nonzero weights wanted, by layer"),
+      whole(
+          "sparsity", "bounds", [](C& c) -> Field { return &c.sparsity.bounds; }, {0, kNoLimit},
+          "one-run: [fewest, most] nonzero weights of a layer"),
 
       choice(
           "search", "method", [](C& c) -> Field { return &c.search.method; },
@@ -295,6 +301,9 @@ struct Describe {
   }
   std::string operator()(const std::map<std::string, std::int64_t>*) const {
     return describe(key.whole, "a table of whole numbers by layer name, each");
+  }
+  std::string operator()(const std::map<std::string, std::vector<std::int64_t>>*) const {
+    return describe(key.whole, "a table of lists of two whole numbers by layer name, each");
   }
 };
 

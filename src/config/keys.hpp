@@ -21,7 +21,8 @@ namespace cuthresh::config {
 using Field = std::variant<std::string*, std::int64_t*, std::uint64_t*, double*, bool*,
                            std::vector<std::string>*, std::vector<std::int64_t>*,
                            std::vector<double>*, std::optional<std::int64_t>*,
-                           std::optional<double>*, std::map<std::string, std::int64_t>*>;
+                           std::optional<double>*, std::map<std::string, std::int64_t>*,
+                           std::map<std::string, std::vector<std::int64_t>>*>;
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
 

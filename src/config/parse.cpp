@@ -153,14 +153,34 @@ class Store {
     });
   }
   void operator()(std::map<std::string, std::int64_t>* out) const {
-    const toml::table* table = node_.as_table();
-    if (!table)
-      refuse(node_, path_, "write a table of layers, for instance [sparsity.layers] and fc1 = 650");
+    table(out, "write a table of layers, for instance [sparsity.layers] and fc1 = 650");
+  }
+  void operator()(std::map<std::string, std::vector<std::int64_t>>* out) const {
+    table(out, "write a table of layers, for instance [sparsity.bounds] and fc1 = [100, 650]");
+  }
+
+  /// One entry of such a table.
+  void entry(std::int64_t* out, const toml::node& node, const std::string& path) const {
+    *out = whole(node, path);
+  }
+  void entry(std::vector<std::int64_t>* out, const toml::node& node,
+             const std::string& path) const {
+    const toml::array* array = node.as_array();
+    if (!array) refuse(node, path, "write for instance [100, 650]");
     out->clear();
-    for (const auto& [name, entry] : *table) {
+    for (const toml::node& element : *array) out->push_back(whole(element, path));
+  }
+
+ private:
+  template <typename T>
+  void table(std::map<std::string, T>* out, const char* remedy) const {
+    const toml::table* table = node_.as_table();
+    if (!table) refuse(node_, path_, remedy);
+    out->clear();
+    for (const auto& [name, node] : *table) {
       const std::string path = path_ + "." + std::string(name.str());
-      (*out)[std::string(name.str())] = whole(entry, path);
-      origins_.set(path, {source_.place(entry.source()), source_.value(entry)});
+      entry(&(*out)[std::string(name.str())], node, path);
+      origins_.set(path, {source_.place(node.source()), source_.value(node)});
     }
   }
 
@@ -174,7 +194,6 @@ class Store {
     return *value;
   }
 
- private:
   double number(const toml::node& node, const std::string& path) const {
     if (!node.is_number()) refuse(node, path, "write a number, without quotes");
     return *node.value<double>();
@@ -273,8 +292,7 @@ class Reader {
     const std::string place = "--set " + argument;
     const Key& key = known_key(place, parts.section, parts.key);
     const Field field = key.field(config_);
-    auto* layers = std::get_if<std::map<std::string, std::int64_t>*>(&field);
-    if (parts.rest && !layers) {
+    if (parts.rest && !is_table(field)) {
       throw InputError({place, fmt::format("{} has no keys of its own", key.path()), *parts.rest,
                         fmt::format("write --set {}=value", key.path())});
     }
@@ -289,7 +307,13 @@ class Reader {
     if (parts.rest) {
       const std::string path = key.path() + "." + *parts.rest;
       if (!overridden_.contains(key.path())) take_back_others(key.path());
-      (**layers)[*parts.rest] = Store(key, node, source, origins_).whole(node, path);
+      const Store store_entry(key, node, source, origins_);
+      std::visit(
+          [&](auto* out) {
+            if constexpr (requires { store_entry.entry(&(*out)[*parts.rest], node, path); })
+              store_entry.entry(&(*out)[*parts.rest], node, path);
+          },
+          field);
       origins_.set(path, {place, parts.value});
       if (!origins_.written(key.path())) origins_.set(key.path(), {place, parts.value});
     } else {
@@ -316,6 +340,11 @@ class Reader {
   }
 
  private:
+  static bool is_table(const Field& field) {
+    return std::holds_alternative<std::map<std::string, std::int64_t>*>(field) ||
+           std::holds_alternative<std::map<std::string, std::vector<std::int64_t>>*>(field);
+  }
+
   static toml::table parse(const Source& source) {
     try {
       return toml::parse(source.text());
@@ -366,6 +395,9 @@ class Reader {
           path != "sparsity.layers" && !overridden_.contains(required)) {
         reset(required);
       }
+      // Nor does an allocation of one target once layers have theirs.
+      const std::string allocation = "sparsity.allocation";
+      if (path == "sparsity.layers" && !overridden_.contains(allocation)) reset(allocation);
     }
   }
 

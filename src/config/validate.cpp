@@ -6,6 +6,7 @@
 
 #include "config/checks.hpp"
 #include "config/keys.hpp"
+#include "config/layer_names.hpp"
 #include "core/suggest.hpp"
 #include "cuthresh/error.hpp"
 
@@ -71,6 +72,11 @@ class RangeCheck {
   }
   void operator()(const std::map<std::string, std::int64_t>* values) const {
     for (const auto& [name, value] : *values) check_whole(path_ + "." + name, value);
+  }
+  void operator()(const std::map<std::string, std::vector<std::int64_t>>* values) const {
+    for (const auto& [name, list] : *values) {
+      for (const std::int64_t value : list) check_whole(path_ + "." + name, value);
+    }
   }
 
  private:
@@ -157,6 +163,59 @@ void check_model(const FitConfig& config, const Origins& origins) {
   if (mlp) check_widths(config, origins);
 }
 
+void check_layers(const SparsityConfig& s, const Origins& origins) {
+  std::map<std::string, std::string> key_of;
+  for (const auto& [key, target] : s.layers) {
+    for (const std::string& name : split_layers(key)) {
+      const std::string path = "sparsity.layers." + key;
+      if (name.empty()) {
+        fail(origins, path, "names no layer", std::to_string(target),
+             "write for instance fc1 = 650, or \"fc2, fc3\" = 650 for a target that they share");
+      }
+      const auto [other, added] = key_of.emplace(name, key);
+      if (added) continue;
+      fail(origins, path,
+           other->second == key
+               ? fmt::format("names layer {} twice", name)
+               : fmt::format("layer {} has a target already, with {}", name, other->second),
+           std::to_string(target), "name each layer once");
+    }
+  }
+}
+
+void check_bounds(const FitConfig& config, const Origins& origins) {
+  const SparsityConfig& s = config.sparsity;
+  for (const auto& [name, bounds] : s.bounds) {
+    const std::string path = "sparsity.bounds." + name;
+    const std::string value = fmt::format("{}", bounds);
+    if (config.search.method != "one-run") {
+      fail(origins, path,
+           fmt::format("only search.method = \"one-run\" keeps bounds, and it is {}",
+                       config.search.method),
+           value, "remove them, or set search.method to one-run");
+    }
+    if (bounds.size() != 2 || bounds[0] > bounds[1]) {
+      fail(origins, path, "must be the fewest and the most nonzero weights, the smaller one first",
+           value, fmt::format("write for instance {} = [100, 650]", name));
+    }
+    if (name.empty() || name.find(',') != std::string::npos) {
+      fail(origins, path, "must name one layer", value, "give each layer bounds of its own");
+    }
+  }
+  if (s.allocation == "none") return;
+  if (!s.target_nnz && !s.target_sparsity) {
+    fail(origins, "sparsity.allocation",
+         "divides one target among the layers, and none is given for all of them",
+         fmt::format("\"{}\"", s.allocation),
+         "remove it, or set target_nnz or target_sparsity in place of other targets");
+  }
+  if (!s.bounds.empty()) {
+    fail(origins, "sparsity.allocation",
+         "gives each layer a target of its own, which leaves nothing to [sparsity.bounds]",
+         fmt::format("\"{}\"", s.allocation), "keep one of the two");
+  }
+}
+
 void check_targets(const FitConfig& config, const Origins& origins) {
   const SparsityConfig& s = config.sparsity;
   std::vector<std::string> given;
@@ -178,12 +237,8 @@ void check_targets(const FitConfig& config, const Origins& origins) {
          "set one of sparsity.target_nnz, sparsity.target_sparsity and [sparsity.layers], or "
          "search.method to fixed"});
   }
-  for (const auto& [name, target] : s.layers) {
-    if (name.empty()) {
-      fail(origins, "sparsity.layers.", "names no layer", std::to_string(target),
-           "write for instance fc1 = 650");
-    }
-  }
+  check_layers(s, origins);
+  check_bounds(config, origins);
   const auto targets = static_cast<std::int64_t>(s.layers.size());
   if (s.layers_required > targets) {
     fail(origins, "sparsity.layers_required",

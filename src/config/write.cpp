@@ -48,6 +48,20 @@ std::string list(const std::vector<T>& values, Print print) {
   return out + "]";
 }
 
+std::string whole_numbers(const std::vector<std::int64_t>& values) {
+  return list(values, [](std::int64_t x) { return std::to_string(x); });
+}
+
+/// A table of its own; nothing when it is empty.
+template <typename Table, typename Print>
+std::string table_text(const Key& key, const Table& table, Print print) {
+  if (table.empty()) return "";
+  std::string out = fmt::format("\n[{}.{}]  # {}\n", key.section, key.name, key.doc);
+  for (const auto& [name, value] : table)
+    out += fmt::format("{} = {}\n", key_text(name), print(value));
+  return out;
+}
+
 /// The value in TOML; empty for one that has no text (an optional without value, a table).
 struct Print {
   const Key& key;
@@ -61,15 +75,16 @@ struct Print {
   std::string operator()(const double* v) const { return number(*v); }
   std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
   std::string operator()(const std::vector<std::string>* v) const { return list(*v, quote); }
-  std::string operator()(const std::vector<std::int64_t>* v) const {
-    return list(*v, [](std::int64_t x) { return std::to_string(x); });
-  }
+  std::string operator()(const std::vector<std::int64_t>* v) const { return whole_numbers(*v); }
   std::string operator()(const std::vector<double>* v) const { return list(*v, number); }
   std::string operator()(const std::optional<std::int64_t>* v) const {
     return *v ? std::to_string(**v) : "";
   }
   std::string operator()(const std::optional<double>* v) const { return *v ? number(**v) : ""; }
   std::string operator()(const std::map<std::string, std::int64_t>*) const { return ""; }
+  std::string operator()(const std::map<std::string, std::vector<std::int64_t>>*) const {
+    return "";
+  }
 };
 
 }  // namespace
@@ -87,11 +102,11 @@ std::string to_toml(const FitConfig& config) {
     }
     const Field field = key.field(copy);
     if (const auto* table = std::get_if<std::map<std::string, std::int64_t>*>(&field)) {
-      if ((*table)->empty()) continue;
-      out += fmt::format("\n[{}.{}]  # {}\n", key.section, key.name, key.doc);
-      for (const auto& [name, value] : **table)
-        out += fmt::format("{} = {}\n", key_text(name), value);
-      continue;
+      out += table_text(key, **table, [](std::int64_t x) { return std::to_string(x); });
+    }
+    if (const auto* table =
+            std::get_if<std::map<std::string, std::vector<std::int64_t>>*>(&field)) {
+      out += table_text(key, **table, whole_numbers);
     }
     const std::string value = std::visit(Print{key}, field);
     if (!value.empty()) out += fmt::format("{} = {}  # {}\n", key.name, value, key.doc);

@@ -90,7 +90,7 @@ class CudaBackend final : public Backend {
   /// The word that a step writes when it stops came over the bus: 4 bytes, once a run of steps.
   void count_announcement(const CudaPlan& plan);
   void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
-  /// The step without a threshold.
+  /// The step without a threshold for what keep_targets() cuts.
   void gradient_step(CudaPlan& plan);
   void launch_control(const CudaPlan& plan, const std::int64_t* counts);
   void count_weights(CudaPlan& plan, const SelectGroups& groups);

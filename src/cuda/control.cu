@@ -32,6 +32,7 @@ void CudaBackend::set_control(ProxPlan& plan, const ControlRule& rule,
   upload(p.wanted(), p.control.wanted);
   upload(p.bounded(), p.control.bounded);
   context_.zero(p.lambda(), p.groups() * sizeof(float));
+  context_.zero(p.keep_lambda(), p.groups() * sizeof(float));
 }
 
 void CudaBackend::control(ProxPlan& plan) {
@@ -97,6 +98,10 @@ void CudaBackend::keep_targets(ProxPlan& plan) {
   CudaPlan& p = as_cuda_plan(plan);
   const auto selections = static_cast<std::int32_t>(p.control.wanted.size());
   if (selections == 0) return prox_step(plan);
+  if (p.control.some_left_alone) {
+    launch(context_, {"keep_lambda_kernel", 1, kThreads}, keep_lambda_kernel<kThreads>, p.lambda(),
+           p.selection_of(), p.keep_lambda(), static_cast<std::int32_t>(p.groups()));
+  }
   gradient_step(p);
   const SelectGroups groups(p.selection_of());
   if (!p.control.bounded.empty()) share_targets(p, groups);
@@ -110,8 +115,7 @@ void CudaBackend::keep_targets(ProxPlan& plan) {
   }
   launch(context_, {"keep_ties_kernel", selections, kThreads}, keep_ties_kernel<kThreads>, p.list(),
          groups, p.select_states(), p.tie_ends(), selections);
-  const KeepLargestPenalty penalty{p.list().tensors, groups, p.select_states(), p.tie_ends(),
-                                   reads_gradient(p.kind())};
+  const KeepLargestPenalty penalty{p.list().tensors, groups, p.select_states(), p.tie_ends()};
   launch(context_, {"prox_step_kernel", p.tile_count(), kThreads},
          prox_step_kernel<float, ThresholdStep<float>, KeepLargestPenalty, kSecondHalf, kThreads>,
          step_arguments(p), penalty);

@@ -87,7 +87,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   lambda_ = place(groups_ * sizeof(float));
   rates_ = place(rate_count_ * sizeof(StepRate));
   stop_ = place(sizeof(StopRecord) + selections() * sizeof(CountBand));
-  no_lambda_ = place(groups_ * sizeof(float));
+  keep_lambda_ = place(groups_ * sizeof(float));
   tensors_ = place(records.size() * sizeof(TensorRecord));
   tiles_ = place(tiles.size() * sizeof(Tile));
   const std::size_t uploaded = end_;
@@ -121,7 +121,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
 
 CudaPlan::~CudaPlan() {
   if (announced_ != nullptr) {
-    const OnDevice current = context_.here();
+    const OnDevice current(context_.health(), context_.device(), std::nothrow);
     // Not stream-ordered: a step under way may still write there.
     context_.health().note(cudaStreamSynchronize(context_.stream().get()), "cudaStreamSynchronize");
     context_.health().note(cudaFreeHost(announced_), "cudaFreeHost");

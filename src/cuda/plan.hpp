@@ -45,8 +45,8 @@ class CudaPlan final : public ProxPlan {
   std::uint64_t* wanted() const { return at<std::uint64_t>(wanted_); }
   std::int32_t* bounded() const { return at<std::int32_t>(bounded_); }
   ShareCount* share_counts() const { return at<ShareCount>(share_counts_); }
-  /// [groups], always 0.
-  const float* no_lambda() const { return at<float>(no_lambda_); }
+  /// [groups], of the first half of keep_targets(): 0 for what it cuts.
+  float* keep_lambda() const { return at<float>(keep_lambda_); }
   TieEnd* tie_ends() const { return at<TieEnd>(tie_ends_); }
   /// [tensors]: the bits of each penalised tensor, else null; made when first asked for.
   std::uint32_t** support();
@@ -102,7 +102,7 @@ class CudaPlan final : public ProxPlan {
   std::size_t status_ = 0, sums_ = 0, lambda_ = 0, rates_ = 0, stop_ = 0, tensors_ = 0, tiles_ = 0,
               results_ = 0, select_ = 0, select_results_ = 0, control_groups_ = 0, target_of_ = 0,
               selection_of_ = 0, group_bounds_ = 0, wanted_ = 0, bounded_ = 0, share_counts_ = 0,
-              no_lambda_ = 0, tie_ends_ = 0;
+              keep_lambda_ = 0, tie_ends_ = 0;
   std::byte* memory_ = nullptr;
   std::uint64_t* bins_ = nullptr;
   std::byte* support_ = nullptr;

@@ -136,7 +136,7 @@ void CudaBackend::prox_step(ProxPlan& plan) {
 
 void CudaBackend::gradient_step(CudaPlan& p) {
   ProxStepArguments<float> args = step_arguments(p);
-  args.lambda = p.no_lambda();
+  args.lambda = p.keep_lambda();
   launch_step(context_, p, args, L1Penalty<float>{});
 }
 

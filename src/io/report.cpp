@@ -37,6 +37,7 @@ OrderedJson layer_json(const LayerResult& layer) {
           {"numel", layer.numel},
           {"nnz", layer.nnz},
           {"target_nnz", number(layer.target_nnz)},
+          {"shared_target_nnz", number(layer.shared_target_nnz)},
           {"lambda", number(layer.lambda)},
           {"kkt_nonzero", number(layer.kkt_nonzero)},
           {"kkt_zero", number(layer.kkt_zero)},

@@ -2,6 +2,7 @@
 
 #include "nn/graph.hpp"
 #include "train/prepare.hpp"
+#include "train/task.hpp"
 
 namespace cuthresh {
 namespace {
@@ -11,17 +12,33 @@ std::vector<std::int64_t> extents(const ImageShape& shape) {
   return {shape.channels, shape.height, shape.width};
 }
 
+TargetRow target_row(const train::Task& task, std::size_t index) {
+  const train::SearchGroup& group = task.search_groups[index];
+  TargetRow row;
+  row.layers = group.name;
+  row.nonzeros = task.targets[index];
+  for (const std::size_t i : group.layers) {
+    const train::PenalisedLayer& layer = task.layers[i];
+    row.weights += layer.numel;
+    if (layer.bounded()) {
+      row.bounds.push_back(layer.name + ": " + std::to_string(layer.least) + " to " +
+                           std::to_string(layer.most));
+    }
+  }
+  return row;
+}
+
 }  // namespace
 
-std::vector<LayerRow> describe_model(const FitConfig& config) {
+ModelDescription describe_model(const FitConfig& config) {
   validate(config);
   const DataSplit data = train::load_data(config.data, config.run.seed);
   const nn::NetworkSpec spec = train::model_spec(config, data);
   const nn::Graph graph = nn::build_graph(spec);
   const train::Task task = train::make_task(config, graph.parameters);
 
-  std::vector<LayerRow> rows;
-  rows.push_back({"input", data.train.source, extents(spec.input), 0, 0});
+  ModelDescription description;
+  description.rows.push_back({"input", data.train.source, extents(spec.input), 0, 0});
   for (const nn::Node& node : graph.nodes) {
     LayerRow row;
     row.name = node.name;
@@ -33,9 +50,11 @@ std::vector<LayerRow> describe_model(const FitConfig& config) {
       row.parameters += p.numel;
       if (task.groups[i] >= 0) row.penalised += p.numel;
     }
-    rows.push_back(std::move(row));
+    description.rows.push_back(std::move(row));
   }
-  return rows;
+  for (std::size_t g = 0; g < task.targets.size(); ++g)
+    description.targets.push_back(target_row(task, g));
+  return description;
 }
 
 }  // namespace cuthresh

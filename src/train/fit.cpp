@@ -94,7 +94,7 @@ void Fit::train_dense() {
   observer_.note("the dense network beside it: one training of " +
                  std::to_string(config_.train.steps) + " steps with λ 0");
   gradient_of_ = kNoRound;
-  const std::vector<float> zero(static_cast<std::size_t>(task_.search_groups), 0.0f);
+  const std::vector<float> zero(task_.search_groups.size(), 0.0f);
   const StepStatus status = train(0, zero, StopRule{});
   NetworkScores dense;
   dense.steps = status.steps;

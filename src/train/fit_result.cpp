@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "cuthresh/model_file.hpp"
+#include "search/search.hpp"
 #include "train/fit_run.hpp"
 
 namespace cuthresh::train {
@@ -22,9 +23,8 @@ FitResult Fit::summarise(const Found& found) {
   if (!found.have)
     observer_.note("no training ended with finite weights: the initial weights are kept");
 
-  const std::vector<float> lambda = task_.plan_lambda(
-      found.have ? found.lambda
-                 : std::vector<float>(static_cast<std::size_t>(task_.search_groups), 0.0f));
+  const std::vector<float> lambda = task_.layer_lambda(
+      found.have ? found.lambda : std::vector<float>(task_.search_groups.size(), 0.0f));
   if (found.have) {  // evaluated when its round ended
     copy_scores(result, rounds_[best_round_]);
   } else {
@@ -46,9 +46,11 @@ Outcome Fit::outcome(const FitResult& result) const {
 
 void Fit::certify(FitResult& result, const std::vector<float>& lambda) {
   // With λ 0 the residual on the nonzeros is their gradient: the network with its zeros frozen.
+  std::vector<std::size_t> parameters;
+  for (const PenalisedLayer& layer : task_.layers) parameters.push_back(layer.parameter);
   std::vector<KktResult> frozen;
-  if (one_run()) frozen = trainer_.kkt(std::vector<float>(task_.layers.size(), 0.0f));
-  const std::vector<KktResult> kkt = trainer_.kkt(lambda);
+  if (one_run()) frozen = trainer_.kkt(parameters, std::vector<float>(parameters.size(), 0.0f));
+  const std::vector<KktResult> kkt = trainer_.kkt(parameters, lambda);
   for (std::size_t i = 0; i < task_.layers.size(); ++i) {
     const PenalisedLayer& layer = task_.layers[i];
     LayerResult row;
@@ -62,19 +64,23 @@ void Fit::certify(FitResult& result, const std::vector<float>& lambda) {
       row.kkt_nonzero = static_cast<double>(kkt[i].on_nonzero) / row.lambda;
     if (row.lambda > 0.0 && kkt[i].zeros > 0)
       row.kkt_zero = static_cast<double>(kkt[i].on_zero) / row.lambda;
-    if (layerwise() && layer.search_group >= 0) {
-      row.target_nnz = task_.targets[static_cast<std::size_t>(layer.search_group)];
-      row.reached = search::make_band(*row.target_nnz, config_.sparsity.tolerance)
-                        .contains(static_cast<std::uint64_t>(row.nnz));
-    } else {
-      row.reached = !layerwise() && !task_.targets.empty() && result.achieved;
-    }
+    if (!task_.layerwise) row.reached = !task_.targets.empty() && result.achieved;
+    if (task_.layerwise && layer.search_group >= 0) judge(row, layer.search_group, kkt);
     if (layer.search_group >= 0) {
       result.nnz += row.nnz;
       result.numel += row.numel;
     }
     result.layers.push_back(std::move(row));
   }
+}
+
+void Fit::judge(LayerResult& row, std::int32_t group, const std::vector<KktResult>& kkt) const {
+  const auto g = static_cast<std::size_t>(group);
+  const SearchGroup& shared = task_.search_groups[g];
+  std::uint64_t nnz = 0;
+  for (const std::size_t i : shared.layers) nnz += kkt[i].nonzeros;
+  (shared.layers.size() == 1 ? row.target_nnz : row.shared_target_nnz) = task_.targets[g];
+  row.reached = search::make_band(task_.targets[g], config_.sparsity.tolerance).contains(nnz);
 }
 
 void Fit::write(FitResult& result) {

@@ -18,6 +18,7 @@
 #include "io/run_folder.hpp"
 #include "search/search.hpp"
 #include "train/prepare.hpp"
+#include "train/task.hpp"
 #include "train/trainer.hpp"
 
 namespace cuthresh::train {
@@ -69,7 +70,6 @@ class Fit {
   std::unique_ptr<RunFolder> prepare_folder();
   std::int64_t sample_every() const;
   TrainerSettings trainer_settings() const;
-  bool layerwise() const { return !config_.sparsity.layers.empty(); }
   bool one_run() const { return config_.search.method == "one-run"; }
 
   /// What a training tells the user while it runs; `round` 0 is the dense one.
@@ -94,8 +94,10 @@ class Fit {
 
   FitResult summarise(const Found& found);
   Outcome outcome(const FitResult& result) const;
-  /// Residuals relative to λ (a plan group), at the gradient that full_gradient() has just left.
+  /// Residuals relative to λ (a layer), at the gradient that full_gradient() has just left.
   void certify(FitResult& result, const std::vector<float>& lambda);
+  /// A layer's target, its own or one that it shares, and whether it was met.
+  void judge(LayerResult& row, std::int32_t group, const std::vector<KktResult>& kkt) const;
   void write(FitResult& result);
 
   FitObserver& observer_;

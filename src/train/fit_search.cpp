@@ -10,15 +10,13 @@ search::Settings Fit::search_settings() {
   const SearchConfig& c = config_.search;
   search::Settings settings;
   settings.targets = task_.targets;
-  settings.groups = task_.search_groups;
+  settings.groups = static_cast<std::int64_t>(task_.search_groups.size());
   settings.tolerance = config_.sparsity.tolerance;
   settings.groups_required = task_.targets.empty() ? 0 : task_.required;
   settings.max_rounds = c.max_rounds;
-  if (layerwise()) {
+  if (task_.layerwise) {
     settings.names.emplace();
-    for (const PenalisedLayer& layer : task_.layers) {
-      if (layer.search_group >= 0) settings.names->push_back(layer.name);
-    }
+    for (const SearchGroup& group : task_.search_groups) settings.names->push_back(group.name);
   }
   if (c.method == "fixed") {
     settings.pivot = search::Pivot::kFixed;
@@ -121,24 +119,21 @@ void Fit::report_pivot(search::LambdaSearch& search) {
   if (gradient_of_ + 1 != rounds_.size()) trainer_.full_gradient();
   const std::vector<search::PivotQuery>& queries = search.queries();
   std::vector<std::pair<float, float>> brackets;
-  const bool over_all = !layerwise();
+  const bool over_all = !task_.layerwise;
   if (over_all) {
     brackets.emplace_back(queries.front().lo, queries.front().hi);
   } else {
-    for (const PenalisedLayer& layer : task_.layers) {
-      const bool wanted =
-          layer.search_group >= 0 && queries[static_cast<std::size_t>(layer.search_group)].wanted;
+    for (const std::int32_t group : task_.search_group_of) {
       brackets.emplace_back(0.0f, 0.0f);  // empty: nothing asked
-      if (wanted) {
-        const search::PivotQuery& query = queries[static_cast<std::size_t>(layer.search_group)];
-        brackets.back() = {query.lo, query.hi};
-      }
+      if (group < 0 || !queries[static_cast<std::size_t>(group)].wanted) continue;
+      const search::PivotQuery& query = queries[static_cast<std::size_t>(group)];
+      brackets.back() = {query.lo, query.hi};
     }
   }
   const std::vector<MedianResult> found = trainer_.bracket_medians(brackets);
   std::vector<std::optional<float>> medians(queries.size());
   for (std::size_t i = 0; i < found.size(); ++i) {
-    const std::int32_t group = over_all ? 0 : task_.layers[i].search_group;
+    const std::int32_t group = over_all ? 0 : task_.search_group_of[i];
     if (group >= 0) medians[static_cast<std::size_t>(group)] = found[i].median;
   }
   search.report_pivot(medians);

@@ -201,18 +201,27 @@ std::optional<Evaluation> Trainer::full_gradient() {
   return read_evaluation(data_.rows(DeviceData::Part::kTrain));
 }
 
-float Trainer::largest_gradient(std::span<const std::size_t> parameters) {
+std::unique_ptr<ProxPlan> Trainer::look_plan(std::span<const std::size_t> parameters,
+                                             bool together) {
   std::vector<ProxTensor> tensors;
   nn::Parameters& all = network_.parameters();
-  for (const std::size_t i : parameters)
-    tensors.push_back({all.value(i), all.gradient(i), all.list()[i].numel, 0});
-  const std::unique_ptr<ProxPlan> plan = backend_.make_plan(tensors, 1);
-  return backend_.read_kth_gradient(*plan, 1);
+  std::int32_t group = 0;
+  for (const std::size_t i : parameters) {
+    tensors.push_back({all.value(i), all.gradient(i), all.list()[i].numel, group});
+    if (!together) ++group;
+  }
+  return backend_.make_plan(tensors, together ? 1 : group);
 }
 
-std::vector<KktResult> Trainer::kkt(std::span<const float> lambda) {
-  backend_.set_lambda(*plan_, lambda);
-  return backend_.read_kkt(*plan_);
+float Trainer::largest_gradient(std::span<const std::size_t> parameters) {
+  return backend_.read_kth_gradient(*look_plan(parameters, true), 1);
+}
+
+std::vector<KktResult> Trainer::kkt(std::span<const std::size_t> parameters,
+                                    std::span<const float> lambda) {
+  const std::unique_ptr<ProxPlan> plan = look_plan(parameters, false);
+  backend_.set_lambda(*plan, lambda);
+  return backend_.read_kkt(*plan);
 }
 
 }  // namespace cuthresh::train

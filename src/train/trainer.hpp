@@ -105,10 +105,14 @@ class Trainer {
   /// max |g| over these parameters (indices in the network's list), after full_gradient(). NaN
   /// orders above ∞.
   float largest_gradient(std::span<const std::size_t> parameters);
-  std::vector<KktResult> kkt(std::span<const float> lambda);
+  /// Of each of these parameters (indices in the network's list), with λ of each.
+  std::vector<KktResult> kkt(std::span<const std::size_t> parameters,
+                             std::span<const float> lambda);
   std::vector<std::uint64_t> nonzeros() { return backend_.read_nonzeros(*plan_); }
 
  private:
+  /// A plan to look at these parameters with, each a group of its own, or all of them one.
+  std::unique_ptr<ProxPlan> look_plan(std::span<const std::size_t> parameters, bool together);
   /// What a pass over rows leaves behind.
   struct Wanted {
     bool loss = false;      // its sum, in sum_

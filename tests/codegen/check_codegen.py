@@ -43,7 +43,10 @@ TABLE = (
     # The support's bits are read between the loads of w and g and the stores.
     Row(r"prox_step_kernelIf.*FrozenSupport", 64, in_flight=6, stores=5),
     Row(r"control_kernel", 64),
-    Row(r"keep_(begin|ties)_kernel", 48),
+    Row(r"copy_counts_kernel", 32),
+    Row(r"keep_(begin|lambda|ties)_kernel", 48),
+    Row(r"share_begin_kernel", 48),
+    Row(r"share_pick_kernel", 64),
     Row(r"support_kernel", 64),
     # float32: eight loads; with momentum or 16-bit weights 6 of three arrays; the certificate's state leaves 3 or 4.
     Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi0ELj", 64, in_flight=8, stores=5),

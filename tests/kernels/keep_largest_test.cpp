@@ -129,7 +129,7 @@ void keep(StepList<float>& list, const ControlLayout& layout, std::uint32_t grid
   simt::launch(
       grid, kBlock,
       prox_step_kernel<float, ThresholdStep<float>, KeepLargestPenalty, kSecondHalf, kBlock>, args,
-      KeepLargestPenalty{args.list.tensors, selection, states.data(), ends.data(), true});
+      KeepLargestPenalty{args.list.tensors, selection, states.data(), ends.data()});
   EXPECT_TRUE(states.guards_hold() && results.guards_hold() && ends.guards_hold() &&
               bins.guards_hold() && counts.guards_hold() && wanted.guards_hold());
   EXPECT_EQ(bins.values(), std::vector<std::uint64_t>(bins.size(), 0));

@@ -176,6 +176,12 @@ TEST(Config, ReadsTheExamples) {
   EXPECT_EQ(multi.sparsity.layers, targets);
   EXPECT_EQ(multi.sparsity.layers_required, 3);
   EXPECT_EQ(multi.sparsity.tolerance, 0.05);
+
+  const FitConfig bounds = load_config(folder + "mackey_glass_bounds.toml");
+  const std::map<std::string, std::int64_t> shared{{"fc1", 460}, {"fc2, fc3", 1500}, {"fc4", 40}};
+  EXPECT_EQ(bounds.sparsity.layers, shared);
+  EXPECT_EQ(bounds.sparsity.bounds.size(), 2U);
+  EXPECT_THAT(bounds.sparsity.bounds.at("fc2"), ElementsAre(400, 1100));
 }
 
 TEST(Config, EveryExampleIsValidAndNamesFilesThatExist) {
@@ -269,6 +275,9 @@ TEST(Overrides, ReplaceTheOtherWaysToPrescribe) {
               ElementsAre(testing::Pair("fc1", 7), testing::Pair("fc2", 4)));
   const FitConfig replaced = parse(multi, {"sparsity.layers={fc2=9}"});
   EXPECT_THAT(replaced.sparsity.layers, ElementsAre(testing::Pair("fc2", 9)));
+  const FitConfig shared = parse(multi, {"sparsity.layers.fc2, fc3=9", "search.method=one-run",
+                                         "search.lambda=[]", "sparsity.bounds.fc2=[1, 5]"});
+  EXPECT_EQ(shared.sparsity.layers.at("fc2, fc3"), 9);
   const FitConfig total = parse(multi, {"sparsity.target_nnz=11"});
   EXPECT_TRUE(total.sparsity.layers.empty());
   EXPECT_EQ(total.sparsity.layers_required, 0) << "means nothing without layers";

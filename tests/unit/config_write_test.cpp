@@ -110,13 +110,28 @@ FitConfig random_config(std::mt19937_64& rng) {
       break;
     default:
       for (std::int64_t i = below(4); i >= 0; --i)
-        c.sparsity.layers[fmt::format("l{}{}", i, text())] = below(99);
+        c.sparsity
+            .layers[(below(3) ? "" : fmt::format("m{}, ", i)) + fmt::format("l{}{}", i, text())] =
+            below(99);
       c.sparsity.layers_required = below(c.sparsity.layers.size() + 1);
+  }
+  if (c.sparsity.layers.empty()) {
+    const std::vector<std::string> allocations = {"none", "uniform", "erdos-renyi"};
+    c.sparsity.allocation = allocations[below(3)];
+  }
+  if (c.sparsity.allocation == "none" && below(2)) {
+    c.search.method = "one-run";
+    for (std::int64_t i = below(3); i >= 0; --i)
+      c.sparsity.bounds[fmt::format("b{}", i) + text()] = {below(9), below(99) + 9};
   }
   c.sparsity.tolerance = real();
   c.sparsity.penalise = {text(), "fc?.weight"};
   c.search.stop = below(2) ? "converged" : "first-hit";
-  if (below(2)) c.search.lambda = {real() * 1e-7, 1.0 + real()};
+  if (c.search.method == "one-run") {
+    if (below(2)) c.search.lambda = {1e-7 + real()};
+  } else if (below(2)) {
+    c.search.lambda = {real() * 1e-7, 1.0 + real()};
+  }
   c.search.max_rounds = below(1000) + 1;
   c.search.first_hit_after = below(2);
   c.search.compare_dense = below(2) == 0;
@@ -158,7 +173,8 @@ TEST(ToToml, ReadsBackToTheSameValues) {
 TEST(ToToml, WritesEveryKeyThatHasAValue) {
   const std::string text = to_toml(parse(kGood));
   for (const config::Key& key : config::keys()) {
-    const bool absent = key.path() == "sparsity.target_sparsity" || key.path() == "sparsity.layers";
+    const bool absent = key.path() == "sparsity.target_sparsity" ||
+                        key.path() == "sparsity.layers" || key.path() == "sparsity.bounds";
     const auto begin = text.find(fmt::format("[{}]\n", key.section));
     const std::string section = text.substr(begin, text.find("\n[", begin) - begin);
     EXPECT_EQ(section.find(fmt::format("\n{} = ", key.name)) == std::string::npos, absent)

@@ -274,6 +274,7 @@ TEST_P(Rounds, GradientsOfMiniBatchRunsAreTheFullOnes) {
   std::vector<float> medians;
   std::vector<KktResult> certificates;
   const std::vector<float> lambda(1, 1e-3f);
+  const std::vector<std::size_t> weights(1, 0);
   for (const std::int64_t batch : {0L, 50L}) {
     train::TrainerSettings s = settings(batch);
     s.step = StepKind::kMomentum;
@@ -288,7 +289,7 @@ TEST_P(Rounds, GradientsOfMiniBatchRunsAreTheFullOnes) {
     gradients.push_back(rig.read(true));
     const std::pair<float, float> bracket{0.0f, 10.0f};
     medians.push_back(rig.trainer.bracket_medians({&bracket, 1}).front().median.value());
-    certificates.push_back(rig.trainer.kkt(lambda).front());
+    certificates.push_back(rig.trainer.kkt(weights, lambda).front());
   }
   float largest = 0.0f;
   for (const float g : gradients[0]) largest = std::max(largest, std::fabs(g));

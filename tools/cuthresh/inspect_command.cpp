@@ -24,6 +24,20 @@ void add_row(Table& table, std::string name, std::string shape, std::int64_t num
              bar(share, kShareCells, style)});
 }
 
+std::string target_table(const std::vector<TargetRow>& targets) {
+  if (targets.empty()) return "";
+  using Align = Table::Align;
+  Table table({Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kLeft});
+  table.row({"target", "weights", "nonzero", "share", "bounds"});
+  for (const TargetRow& row : targets) {
+    const double share = static_cast<double>(row.nonzeros) / static_cast<double>(row.weights);
+    table.row({row.layers.empty() ? "all layers" : printable(row.layers), grouped(row.weights),
+               grouped(row.nonzeros), percent(share),
+               printable(fmt::format("{}", fmt::join(row.bounds, "; ")))});
+  }
+  return "\n" + table.text();
+}
+
 }  // namespace
 
 const CLI::App* add_inspect(CLI::App& app, InspectArguments& arguments) {
@@ -73,25 +87,25 @@ std::string inspection(const ModelFile& model, const Style& style) {
   return table.text() + (warnings.empty() ? "" : "\n" + warnings);
 }
 
-std::string model_table(const std::vector<LayerRow>& rows) {
+std::string description_text(const ModelDescription& model) {
   using Align = Table::Align;
   Table table({Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight, Align::kRight});
   table.row({"name", "layer", "output", "parameters", "penalised"});
   std::int64_t parameters = 0;
   std::int64_t penalised = 0;
-  for (const LayerRow& row : rows) {
+  for (const LayerRow& row : model.rows) {
     table.row({row.name, printable(row.layer), fmt::format("[{}]", fmt::join(row.output, ", ")),
                grouped(row.parameters), grouped(row.penalised)});
     parameters += row.parameters;
     penalised += row.penalised;
   }
   table.row({"total", "", "", grouped(parameters), grouped(penalised)});
-  return table.text();
+  return table.text() + target_table(model.targets);
 }
 
 int run_inspect(const InspectArguments& arguments) {
   if (arguments.model.ends_with(".toml")) {
-    print(model_table(describe_model(load_config(arguments.model, arguments.overrides))));
+    print(description_text(describe_model(load_config(arguments.model, arguments.overrides))));
     return kReached;
   }
   if (!arguments.overrides.empty()) {

@@ -25,7 +25,7 @@ int run_inspect(const InspectArguments& arguments);
 /// values.
 std::string inspection(const ModelFile& model, const Style& style);
 
-/// The table: a layer a row with its output and parameters, and the total.
-std::string model_table(const std::vector<LayerRow>& rows);
+/// A table with a layer a row, its output and parameters, and the total; then one of the targets.
+std::string description_text(const ModelDescription& model);
 
 }  // namespace cuthresh::command

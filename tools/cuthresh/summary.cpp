@@ -38,6 +38,8 @@ std::string target(const FitResult& result, const FitConfig& config) {
     const std::int64_t required =
         config.sparsity.layers_required > 0 ? config.sparsity.layers_required : layers;
     text += fmt::format(" per layer, {} of {} layers", required, layers);
+  } else if (config.sparsity.allocation != "none") {
+    text += fmt::format(" per layer, {} allocation", config.sparsity.allocation);
   }
   return text;
 }
@@ -88,6 +90,11 @@ std::vector<std::string> residuals(const FitResult& result, const LayerResult& l
   return {residual(layer.kkt_nonzero), residual(layer.kkt_zero)};
 }
 
+std::string target_text(const LayerResult& layer) {
+  if (layer.target_nnz) return grouped(*layer.target_nnz);
+  return layer.shared_target_nnz ? grouped(*layer.shared_target_nnz) + " shared" : "-";
+}
+
 std::string layer_table(const FitResult& result, const Style& style) {
   const bool kept = result.before_debias.has_value();
   const std::string lambda = style.unicode ? "λ" : "lambda";
@@ -106,10 +113,9 @@ std::string layer_table(const FitResult& result, const Style& style) {
   Table table(columns);
   table.row(header);
   for (const LayerResult& layer : result.layers) {
-    const bool judged = layer.target_nnz.has_value();
+    const bool judged = layer.target_nnz || layer.shared_target_nnz;
     std::vector<std::string> row = {printable(layer.name), grouped(layer.numel), grouped(layer.nnz),
-                                    judged ? grouped(*layer.target_nnz) : "-",
-                                    lambda_text(layer.lambda)};
+                                    target_text(layer), lambda_text(layer.lambda)};
     for (const std::string& text : residuals(result, layer)) row.push_back(text);
     row.push_back(judged ? (layer.reached ? "yes" : "no") : "-");
     table.row(row);
