@@ -53,7 +53,8 @@ control_kernel(ControlArguments args) {
     const float lambda = controlled_lambda(args.rule, target, count, steps);
     args.targets[t] = target;
     for (std::int32_t g = 0; g < args.groups; ++g) {
-      if (args.target_of[g] == t) args.lambda[g] = args.bounds[g].lambda(lambda, counts[g]);
+      if (args.target_of[g] == t)
+        args.lambda[g] = args.bounds[g].lambda(lambda, args.lambda[g], counts[g]);
     }
   }
 }

@@ -40,9 +40,14 @@ struct GroupBounds {
     const std::uint64_t kept = above > low ? above : low;
     return kept < most ? kept : most;
   }
-  /// λ of a group that has so many nonzeros: what it has too few of is not taken from it.
-  CTH_HD float lambda(float of_target, std::uint64_t nonzero) const {
-    return least > 0 && nonzero <= least ? 0.0f : of_target;
+  /// λ of a group that has so many nonzeros, and had `before`: that of its target, but halved from
+  /// update to update while it has no more than its least, and then doubled until it is the
+  /// target's again. Not 0 at once: every weight with a gradient would come back in one step, the
+  /// count would leap, and λ of the target with it.
+  CTH_HD float lambda(float of_target, float before, std::uint64_t nonzero) const {
+    if (least == 0) return of_target;
+    if (nonzero <= least) return 0.5f * (before < of_target ? before : of_target);
+    return before > 0.0f && 2.0f * before < of_target ? 2.0f * before : of_target;
   }
 };
 

@@ -120,8 +120,9 @@ struct ControlTarget {
   std::uint64_t target = 0;          ///< nonzeros in all of them, 1 … their size
   float lambda = 0.0f;               ///< where λ begins, > 0 and finite
   /// One a group of `groups`, or none of them: the fewest and the most nonzeros that the group is
-  /// left with. λ of a group that has no more than its fewest is 0 until it has more, and
-  /// keep_targets() leaves each group a number within its bounds.
+  /// left with. λ of a group that has no more than its fewest is halved by every control() until it
+  /// has more (kernels/math/control.hpp), and keep_targets() leaves each group a number within its
+  /// bounds.
   std::vector<std::uint64_t> least = {};
   std::vector<std::uint64_t> most = {};
   /// Weights that it speaks of, where other devices hold more of them than these groups; 0: those

@@ -108,8 +108,9 @@ void CpuBackend::control(ProxPlan& plan, const std::int64_t* counts) {
   for (std::size_t group = 0; group < p.controlled.target_of.size(); ++group) {
     const std::int32_t target = p.controlled.target_of[group];
     if (target < 0) continue;
-    p.lambda[group] = p.controlled.bounds[group].lambda(lambda[static_cast<std::size_t>(target)],
-                                                        p.status.nnz[group]);
+    float& own = p.lambda[group];
+    own = p.controlled.bounds[group].lambda(lambda[static_cast<std::size_t>(target)], own,
+                                            p.status.nnz[group]);
   }
 }
 

@@ -275,7 +275,7 @@ TEST(Overrides, ReplaceTheOtherWaysToPrescribe) {
               ElementsAre(testing::Pair("fc1", 7), testing::Pair("fc2", 4)));
   const FitConfig replaced = parse(multi, {"sparsity.layers={fc2=9}"});
   EXPECT_THAT(replaced.sparsity.layers, ElementsAre(testing::Pair("fc2", 9)));
-  const FitConfig shared = parse(multi, {"sparsity.layers.fc2, fc3=9", "search.method=one-run",
+  const FitConfig shared = parse(kGood, {"sparsity.layers.fc2, fc3=9", "search.method=one-run",
                                          "search.lambda=[]", "sparsity.bounds.fc2=[1, 5]"});
   EXPECT_EQ(shared.sparsity.layers.at("fc2, fc3"), 9);
   const FitConfig total = parse(multi, {"sparsity.target_nnz=11"});

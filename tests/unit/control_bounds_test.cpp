@@ -205,7 +205,7 @@ TEST_P(ControlBounds, ThatDoNotBindChangeNothing) {
   }
 }
 
-TEST_P(ControlBounds, LambdaOfAGroupAtItsLeastIsZeroUntilItHasMore) {
+TEST_P(ControlBounds, LambdaOfAGroupAtItsLeastIsHalvedUntilItHasMore) {
   // Entries alternate between two magnitudes: a step with λ takes the smaller ones.
   std::vector<float> w(100, 1.0f);
   for (std::size_t i = 0; i < 50; ++i) w[i] = 0.01f;
@@ -219,13 +219,18 @@ TEST_P(ControlBounds, LambdaOfAGroupAtItsLeastIsZeroUntilItHasMore) {
   list.backend().prox_step(list.plan());  // 50 of each are left
   list.backend().control(list.plan());
   EXPECT_EQ(list.backend().read_status(list.plan()).nnz[0], 50U);
-  EXPECT_EQ(list.backend().read_lambda(list.plan())[0], 0.0f);
-  EXPECT_EQ(list.backend().read_lambda(list.plan())[1], 1.0f);
+  const auto lambdas = [&] { return list.backend().read_lambda(list.plan()); };
+  EXPECT_EQ(lambdas(), (std::vector<float>{0.5f, 1.0f}));
+  list.backend().control(list.plan());
+  EXPECT_EQ(lambdas(), (std::vector<float>{0.25f, 1.0f}));
   list.set_gradient(0, std::vector<float>(100, -1.0f));
   list.backend().prox_step(list.plan());  // the gradient brings them back
   list.backend().control(list.plan());
   EXPECT_EQ(list.backend().read_status(list.plan()).nnz[0], 100U);
-  EXPECT_EQ(list.backend().read_lambda(list.plan())[0], 1.0f);
+  EXPECT_EQ(lambdas(), (std::vector<float>{0.5f, 1.0f}));
+  list.backend().control(list.plan());
+  list.backend().control(list.plan());
+  EXPECT_EQ(lambdas(), std::vector<float>(2, 1.0f));
 }
 
 TEST_P(ControlBounds, ATargetThatOthersHoldAPartOfIsLeftAlone) {
