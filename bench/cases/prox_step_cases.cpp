@@ -22,9 +22,10 @@ constexpr float kStepMomentum = 0.9f;
 
 struct StepVariant {
   std::string name;
-  StepMethod method;
-  bool has_momentum() const { return method.kind != StepKind::kPlain; }
+  StepKind kind = StepKind::kPlain;
 };
+
+constexpr StepRate kStepRate = {kStepAlpha, kStepMomentum};
 
 struct Stepped {
   float w = 0.0f;
@@ -32,17 +33,19 @@ struct Stepped {
 };
 
 /// What a room must give to the bit.
-Stepped step_in_float(const StepMethod& method, float threshold, float w, float g, float v) {
-  float z = 0.0f;
-  switch (method.kind) {
+Stepped step_in_float(StepKind kind, float threshold, float w, float g, float v) {
+  float z = w;
+  switch (kind) {
     case StepKind::kPlain:
-      z = PlainStep<float>{kStepAlpha}(w, g);
+      z = PlainStep<float>{kStepRate}(w, g);
       break;
     case StepKind::kMomentum:
-      z = MomentumStep<float>{kStepAlpha, method.momentum}(w, g, v);
+      z = MomentumStep<float>{kStepRate}(w, g, v);
       break;
     case StepKind::kNesterov:
-      z = NesterovStep<float>{kStepAlpha, method.momentum}(w, g, v);
+      z = NesterovStep<float>{kStepRate}(w, g, v);
+      break;
+    case StepKind::kThreshold:
       break;
   }
   return {soft_threshold(z, threshold), v};
@@ -52,27 +55,27 @@ Stepped step_in_float(const StepMethod& method, float threshold, float w, float 
 struct DoubleStep {
   double w = 0.0;
   double v = 0.0;
-  // What float32's roundings, half an ulp each, add up to: five at most in w, two in v.
+  // What float32's roundings, half an ulp each, add up to: six at most in w, three in v.
   double w_error = 0.0;
   double v_error = 0.0;
 
-  DoubleStep(const StepMethod& method, float lambda, float from_w, float from_g, float from_v) {
+  DoubleStep(StepKind kind, float lambda, float from_w, float from_g, float from_v) {
     constexpr double kHalfUlp = 0x1p-24;
     const auto alpha = static_cast<double>(kStepAlpha);
     const auto g = static_cast<double>(from_g);
     double direction = g;
-    if (method.kind != StepKind::kPlain) {
-      const auto mu = static_cast<double>(method.momentum);
+    if (has_momentum(kind)) {
+      const auto mu = static_cast<double>(kStepMomentum);
       const double kept = mu * static_cast<double>(from_v);
       v = kept + g;
-      v_error = 2 * kHalfUlp * (std::abs(kept) + std::abs(g));
-      direction = method.kind == StepKind::kMomentum ? v : g + mu * v;
+      v_error = 3 * kHalfUlp * (std::abs(kept) + std::abs(g));
+      direction = kind == StepKind::kMomentum ? v : g + mu * v;
     }
     const double z = static_cast<double>(from_w) - alpha * direction;
     const double t = alpha * static_cast<double>(lambda);
     w = std::copysign(std::max(std::abs(z) - t, 0.0), z);
     w_error =
-        5 * kHalfUlp * (std::abs(static_cast<double>(from_w)) + alpha * std::abs(direction) + t);
+        6 * kHalfUlp * (std::abs(static_cast<double>(from_w)) + alpha * std::abs(direction) + t);
   }
 
   bool is(const Stepped& got) const {
@@ -84,8 +87,8 @@ struct DoubleStep {
 /// Compares pieces of a list after one step; the first entry that is wrong is kept.
 class StepComparison {
  public:
-  StepComparison(const StepMethod& method, float lambda)
-      : method_(method), lambda_(lambda), threshold_(kStepAlpha * lambda) {}
+  StepComparison(StepKind kind, float lambda)
+      : kind_(kind), lambda_(lambda), threshold_(kStepAlpha * lambda) {}
 
   /// Entries [begin, end), any number of threads at once.
   void look(const ListValues& from, const ListValues& to, std::int64_t begin, std::int64_t end) {
@@ -94,8 +97,8 @@ class StepComparison {
       const auto at = static_cast<std::size_t>(i);
       const float v = from.v.empty() ? 0.0f : from.v[at];
       const Stepped got{to.w[at], to.v.empty() ? 0.0f : to.v[at]};
-      const Stepped want = step_in_float(method_, threshold_, from.w[at], from.g[at], v);
-      const DoubleStep exact(method_, lambda_, from.w[at], from.g[at], v);
+      const Stepped want = step_in_float(kind_, threshold_, from.w[at], from.g[at], v);
+      const DoubleStep exact(kind_, lambda_, from.w[at], from.g[at], v);
       nonzero += is_nonzero(want.w) ? 1U : 0U;
       if (same_bits(got.w, want.w) && same_bits(got.v, want.v) && exact.is(got)) continue;
       const std::lock_guard lock(mutex_);
@@ -125,7 +128,7 @@ class StepComparison {
     return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
   }
 
-  StepMethod method_;
+  StepKind kind_;
   float lambda_;
   float threshold_;
   std::mutex mutex_;
@@ -139,21 +142,21 @@ class StepWorkload final : public Workload {
   StepWorkload(const Room& room, const StepVariant& variant, const ListShape& list,
                const Zeros& zeros, std::int64_t sets)
       : room_(room),
-        method_(variant.method),
+        kind_(variant.kind),
         list_(list),
         source_(list, zeros),
         lambda_(lambdas_of(list, kStepLambda)) {
     for (std::int64_t set = 0; set < sets; ++set) {
-      sets_.push_back(
-          std::make_unique<ListBuffers>(room.backend, list, true, true, variant.has_momentum()));
+      sets_.push_back(std::make_unique<ListBuffers>(room.backend, list, true, true,
+                                                    has_momentum(variant.kind)));
     }
     fill();
     for (const auto& set : sets_) {
       const std::vector<ProxTensor> tensors =
           tensors_of(list, set->w.data(), set->g.data(), set->v.data());
-      plans_.push_back(room.backend.make_plan(tensors, list.tensors(), method_));
+      plans_.push_back(room.backend.make_plan(tensors, list.tensors(), kind_));
       room.backend.set_lambda(*plans_.back(), lambda_);
-      room.backend.set_learning_rate(*plans_.back(), kStepAlpha);
+      room.backend.set_rate(*plans_.back(), kStepRate);
     }
     reset();
   }
@@ -166,7 +169,7 @@ class StepWorkload final : public Workload {
     compare_counts(room_.backend.read_status(*plans_.front()), 0);
     reset();
     return fmt::format("{}{} to the bit and against float64; their counts", list_.text(),
-                       method_.kind == StepKind::kPlain ? "" : ", momenta too,");
+                       has_momentum(kind_) ? ", momenta too," : "");
   }
 
   /// The status only: however often it is stepped, a list keeps its pattern.
@@ -215,7 +218,7 @@ class StepWorkload final : public Workload {
 
   /// All weights and momenta of the first set, one step from the initial ones.
   void compare_weights() {
-    const bool momentum = method_.kind != StepKind::kPlain;
+    const bool momentum = has_momentum(kind_);
     ListValues from = source_.make_block(list_.extent, momentum);
     ListValues to = source_.make_block(list_.extent, momentum);
     std::vector<std::uint64_t> nonzero(list_.sizes.size(), 0);
@@ -226,7 +229,7 @@ class StepWorkload final : public Workload {
       if (momentum) {
         room_.backend.download(to.v.data(), sets_.front()->v.data() + piece.first, bytes);
       }
-      StepComparison comparison(method_, lambda_[piece.tensor]);
+      StepComparison comparison(kind_, lambda_[piece.tensor]);
       in_parallel(room_.threads, piece.count, [&](std::int64_t begin, std::int64_t end) {
         comparison.look(from, to, begin, end);
       });
@@ -258,7 +261,7 @@ class StepWorkload final : public Workload {
   }
 
   Room room_;
-  StepMethod method_;
+  StepKind kind_;
   ListShape list_;
   ListSource source_;
   std::vector<float> lambda_;
@@ -273,19 +276,19 @@ Case step_case(const StepVariant& variant, const ListShape& list, const Zeros& z
   c.name = fmt::format("prox_step/fp32/{}/{}/{}", variant.name, list.name, zeros.name());
   c.what = fmt::format("one fused step with its counts, {}: {}, {}", variant.name, list.text(),
                        zeros.text());
-  const std::int64_t arrays = variant.has_momentum() ? 3 : 2;
+  const std::int64_t arrays = has_momentum(variant.kind) ? 3 : 2;
   c.set_bytes = arrays * list.buffer_bytes();
   // Two blocks on the host: what was there and what is there now.
   c.more_bytes = 2 * 3 * static_cast<std::int64_t>(sizeof(float)) * kListBlock;
   // Read w and g, write w: 12. Read v and write it too: 20, three reads to two writes, which the
   // ceiling of two to one comes closest to.
-  c.work.bytes = (variant.has_momentum() ? 20.0 : 12.0) * static_cast<double>(list.weights);
+  c.work.bytes = (has_momentum(variant.kind) ? 20.0 : 12.0) * static_cast<double>(list.weights);
   c.traffic = Traffic::kStream;
   c.rotates = list.name != "1g_200";  // one set exceeds any cache
   c.make = [variant, list, zeros](const Room& room, std::int64_t sets) {
     return std::make_unique<StepWorkload>(room, variant, list, zeros, sets);
   };
-  c.lacks = [momentum = variant.has_momentum()](const Room& room) {
+  c.lacks = [momentum = has_momentum(variant.kind)](const Room& room) {
     const std::string reason = room.backend.unsupported(Operation::kProxStep);
     if (!reason.empty() || !momentum) return reason;
     return room.backend.unsupported(Operation::kMomentum);
@@ -314,9 +317,9 @@ std::vector<Zeros> all_patterns() {
 
 std::vector<Case> prox_step_cases(const Room& room) {
   const std::vector<StepVariant> variants = {
-      {"plain", {}},
-      {"momentum", {StepKind::kMomentum, kStepMomentum}},
-      {"nesterov", {StepKind::kNesterov, kStepMomentum}},
+      {"plain", StepKind::kPlain},
+      {"momentum", StepKind::kMomentum},
+      {"nesterov", StepKind::kNesterov},
   };
   std::vector<Case> cases;
   for (const StepVariant& variant : variants) {

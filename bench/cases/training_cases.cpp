@@ -167,7 +167,7 @@ class TrainingWorkload final : public Workload {
     }
     plan_ = backend_.make_plan(tensors, groups);
     backend_.set_lambda(*plan_, std::vector<float>(static_cast<std::size_t>(groups), kLambda));
-    backend_.set_learning_rate(*plan_, kAlpha);
+    backend_.set_rate(*plan_, {kAlpha});
   }
 
   LossArgs loss_args(std::int64_t rows, const float* prediction) {

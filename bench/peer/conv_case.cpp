@@ -31,7 +31,7 @@ class ConvCase final : public Case {
     }
     plan_ = backend.make_plan(list, penalised);
     backend.set_lambda(*plan_, std::vector<float>(static_cast<std::size_t>(penalised), kLambda));
-    backend.set_learning_rate(*plan_, kLearningRate);
+    backend.set_rate(*plan_, {kLearningRate});
   }
 
   Timing time() override {

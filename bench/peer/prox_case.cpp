@@ -28,7 +28,7 @@ class ProxCase final : public Case {
     }
     plan_ = backend.make_plan(list, static_cast<std::int32_t>(list.size()));
     backend.set_lambda(*plan_, std::vector<float>(list.size(), kLambda));
-    backend.set_learning_rate(*plan_, kLearningRate);
+    backend.set_rate(*plan_, {kLearningRate});
   }
 
   Timing time() override {

@@ -102,12 +102,12 @@ static inline cth_tensor cth_cuda_float32(void* data, int64_t size, int32_t devi
   return tensor;
 }
 
-/* The tensor that a DLPack DLTensor describes (dlpack.h, any version up to 1.x). CTH_UNSUPPORTED: a
+/* The tensor that `dl_tensor`, a DLTensor* of DLPack (dlpack.h, any version up to 1.x), describes;
+   a void* here because dlpack.h gives the struct no tag that could be declared. CTH_UNSUPPORTED: a
    dtype other than those above, more than one lane, another device than kDLCPU, kDLCUDA,
    kDLCUDAHost (taken as CPU) and kDLCUDAManaged (taken as CUDA), strides that are not those of a
    contiguous array. Ownership stays where it was. */
-struct DLTensor;
-CTH_C_API cth_status cth_tensor_from_dlpack(const struct DLTensor* from, cth_tensor* to);
+CTH_C_API cth_status cth_tensor_from_dlpack(const void* dl_tensor, cth_tensor* to);
 
 /* ---- contexts ---- */
 

@@ -20,13 +20,15 @@ struct ControlArguments {
   float* lambda;                  // [groups], written for groups with a target
   std::int32_t count;
   std::int32_t groups;
+  const float* skip = nullptr;  // as a step's
 };
 
-/// Nothing once status->stopped is set: λ stays that of the step that stopped.
+/// Nothing once status->stopped is set: λ stays that of the step that stopped. Nor while *skip is.
 template <std::uint32_t kThreads>
 CTH_KERNEL(kThreads)
 control_kernel(ControlArguments args) {
   if (device::block_index() != 0 || args.status->stopped != 0) return;
+  if (args.skip != nullptr && *args.skip != 0.0f) return;
   const std::uint64_t* const counts = group_counts(args.status);
   const auto steps = static_cast<std::int64_t>(args.status->steps);
   for (auto t = static_cast<std::int32_t>(device::thread_index()); t < args.count;

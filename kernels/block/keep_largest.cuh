@@ -3,10 +3,10 @@
 // The second half of a step that leaves a prescribed number of nonzeros a target. The first half,
 // prox_step_kernel with λ = 0, has left z = w − αg in w. Then: keep_begin_kernel asks select.cuh
 // for the k-th largest |z| of every target; keep_ties_kernel looks where its surviving ties end,
-// which reads nothing unless some of them must go; prox_step_kernel with KeepStep and
-// KeepLargestPenalty cuts, shrinks and counts. Bytes per element: 12 for the first half, 8 for the
-// second, 4 a pass of the selection. Tiles are in the order of the list: ties survive by the lowest
-// index. Covered by tests/kernels/keep_largest_test.cpp.
+// which reads nothing unless some of them must go; prox_step_kernel with ThresholdStep
+// and KeepLargestPenalty cuts, shrinks and counts. Bytes per element: 12 for the first half, 8 for
+// the second, 4 a pass of the selection. Tiles are in the order of the list: ties survive by the
+// lowest index. Covered by tests/kernels/keep_largest_test.cpp.
 
 #include <cstdint>
 
@@ -78,14 +78,6 @@ keep_ties_kernel(TensorList list, SelectGroups groups, const SelectState* states
     }
   }
 }
-
-/// The first half has done it.
-template <class T>
-struct KeepStep {
-  static constexpr bool kMomentum = false;
-  CTH_HD static KeepStep from(T, T) { return {}; }
-  CTH_HD T operator()(T w, T) const { return w; }
-};
 
 struct KeepLargestPenalty {
   const TensorRecord* tensors;

@@ -20,14 +20,16 @@ inline constexpr std::int64_t kTileElements = 8192;
 inline constexpr std::uint32_t kResidentThreads = 1024;
 
 /// One entry of a list. `group` is whose λ it has and whose count it goes into; −1: not penalised,
-/// not counted. What a kernel does not use may be null.
+/// not counted; `rate` which of the plan's rates it is stepped with. What a kernel does not use may
+/// be null; prox_step_kernel counts a tensor whose g is null and does not step it.
 struct TensorRecord {
   void* w;         // [size] the weights that the network reads
   const void* g;   // [size] their gradient
   void* momentum;  // [size] the optimiser's buffer
   void* master;    // [size] float32 copy of 16-bit weights
   std::int64_t size;
-  std::int64_t group;
+  std::int32_t group;
+  std::int32_t rate = 0;
 };
 
 /// Elements [begin, begin + size) of a tensor.

@@ -2,12 +2,12 @@
 
 // w ← penalty(step(w, g)) over a list of tensors in one launch, each group with its own λ; exact
 // counts of nonzeros a group and of non-finite values in the same pass; then the stop rule.
-// Bytes per element: float32 12 (read w, g; write w), with momentum 20; float64 twice that; 16-bit
-// weights 12 (read master, g; write master, w). The certificate and the norm read nothing more.
-// Limiter: memory bandwidth; about eight 16-byte loads a thread before its first arithmetic.
-// Aliasing: arrays of a list do not overlap. Alignment: any that the entries allow; tensors whose
-// arrays never reach a 16-byte boundary together go one by one. Sums are zero between launches.
-// Covered by tests/kernels/prox_step*_test.cpp.
+// Bytes per element: float32 12 (read w, g; write w), with momentum 20, the threshold alone 8;
+// float64 twice that; 16-bit weights 12 (read master, g; write master, w). The certificate and the
+// norm read nothing more. Limiter: memory bandwidth; about eight 16-byte loads a thread before its
+// first arithmetic. Aliasing: arrays of a list do not overlap. Alignment: any that the entries
+// allow; tensors whose arrays never reach a 16-byte boundary together go one by one. Sums are zero
+// between launches. Covered by tests/kernels/prox_step*_test.cpp.
 
 #include <cstdint>
 
@@ -28,9 +28,8 @@ namespace cuthresh {
 template <class Compute>
 struct ProxStepArguments {
   TensorList list;
-  const Compute* lambda;         // [groups], ≥ 0
-  const Compute* learning_rate;  // α
-  const Compute* momentum;       // μ; read by steps with momentum only
+  const Compute* lambda;             // [groups], ≥ 0
+  const StepRateOf<Compute>* rates;  // [rates], by the tensors' numbers
   const StopRecord* stop;
   const CountBand* bands;  // [stop->bands]
   StepHeader* status;      // then [groups] counts: published
@@ -45,6 +44,8 @@ struct ProxStepArguments {
   double* norms;                 // [groups], published
   // Mapped host memory: gets stop->run when the steps stop, once. Null: nobody waits for it.
   std::uint32_t* announcement = nullptr;
+  // While it is not 0 a launch does nothing. Null: none does.
+  const float* skip = nullptr;
 };
 
 /// What a launch does besides the step and the counts; or that it is the second half of a step,
@@ -65,7 +66,8 @@ struct TileStep {
   using Compute = typename Traits::Compute;
   static constexpr int kUnit = static_cast<int>(kPackBytes / sizeof(Storage));
   static constexpr int kWide = static_cast<int>(sizeof(Compute) / sizeof(Storage));
-  static constexpr int kLoads = 1 + kWide * (Step::kMomentum ? 2 : 1);  // 16-byte ones a unit
+  // 16-byte ones a unit.
+  static constexpr int kLoads = (Step::kGradient ? 1 : 0) + kWide * (Step::kMomentum ? 2 : 1);
   // Units in flight: with 64 registers room for eight loads beside the state, four beside the
   // certificate's.
   static constexpr int kBudget = (kExtras & kCertificate) != 0 ? 4 : 8;
@@ -96,18 +98,24 @@ struct TileStep {
     Compute z;
     if constexpr (Step::kMomentum) {
       z = step(w, g, v);
-    } else {
+    } else if constexpr (Step::kGradient) {
       z = step(w, g);
+    } else {
+      z = step(w);
     }
     w = penalty(z, begin + entry);
     const Storage kept = Traits::narrow(w);
+    count(kept);
+    return kept;
+  }
+
+  CTH_DEVICE void count(Storage kept) {
     nonzero += is_nonzero(kept) ? 1 : 0;
     nonfinite += is_finite(kept) ? 0 : 1;
     if constexpr ((kExtras & kNorm) != 0) {
       const Compute y = widen(kept);
       norm += static_cast<double>(y < Compute(0) ? -y : y);
     }
-    return kept;
   }
 
   /// kCount units, kStride apart: all loads, then the rest. Offsets from one address an array are
@@ -116,15 +124,15 @@ struct TileStep {
   CTH_DEVICE void units(std::int32_t entry) {
     constexpr int kStep = static_cast<int>(kStride) * kUnit;
     Compute* const w_at = weight + entry;
-    const Storage* const g_at = gradient + entry;
+    const Storage* const g_at = Step::kGradient ? gradient + entry : nullptr;
     Compute* const v_at = Step::kMomentum ? velocity + entry : nullptr;
     Pack<Compute, kUnit> w[kCount];
-    Pack<Storage> g[kCount];
+    Pack<Storage> g[kCount] = {};
     Pack<Compute, kUnit> v[kCount];
     CTH_UNROLL
     for (int k = 0; k < kCount; ++k) {
       w[k] = device::load_pack<kUnit>(w_at + k * kStep);
-      g[k] = device::load_pack(g_at + k * kStep);
+      if constexpr (Step::kGradient) g[k] = device::load_pack(g_at + k * kStep);
       if constexpr (Step::kMomentum) v[k] = device::load_pack<kUnit>(v_at + k * kStep);
     }
     CTH_UNROLL
@@ -143,7 +151,8 @@ struct TileStep {
 
   CTH_DEVICE void one(std::int32_t entry) {
     Compute w = device::load_global(weight + entry);
-    const Storage g = device::load_global(gradient + entry);
+    Storage g = {};
+    if constexpr (Step::kGradient) g = device::load_global(gradient + entry);
     Compute v = Compute(0);
     if constexpr (Step::kMomentum) v = device::load_global(velocity + entry);
     const Storage kept = advance(w, widen(g), v, entry);
@@ -153,14 +162,17 @@ struct TileStep {
   }
 
   CTH_DEVICE PackSplit<std::int32_t> split(std::int32_t size) const {
+    static_assert(Step::kGradient || !Step::kMomentum);
     if constexpr (Traits::kMaster && Step::kMomentum) {
       return split_in_packs<kUnit>(size, gradient, stored, weight, velocity);
-    } else if constexpr (Traits::kMaster) {
+    } else if constexpr (Traits::kMaster && Step::kGradient) {
       return split_in_packs<kUnit>(size, gradient, stored, weight);
     } else if constexpr (Step::kMomentum) {
       return split_in_packs<kUnit>(size, gradient, weight, velocity);
-    } else {
+    } else if constexpr (Step::kGradient) {
       return split_in_packs<kUnit>(size, gradient, weight);
+    } else {
+      return split_in_packs<kUnit>(size, stored, weight);
     }
   }
 
@@ -178,6 +190,14 @@ struct TileStep {
     CTH_NO_UNROLL
     for (std::int32_t i = thread; i < size - parts.units * kUnit; i += kStride) {
       one(scalar_entry<kUnit>(parts, i));
+    }
+  }
+
+  /// Without a step. Seldom: entries one by one.
+  CTH_DEVICE void look(std::int32_t size) {
+    CTH_NO_UNROLL
+    for (auto i = static_cast<std::int32_t>(device::thread_index()); i < size; i += kStride) {
+      count(device::load_global(stored + i));
     }
   }
 };
@@ -270,7 +290,8 @@ CTH_DEVICE void publish(const ProxStepArguments<Compute>& args, StepShared<kThre
   args.sums->nonfinite = 0;
 }
 
-/// λ = 0 and no count for tensors of group −1. Touches nothing once status->stopped is set.
+/// λ = 0 and no count for tensors of group −1. Touches nothing once status->stopped is set, nor
+/// while *skip is. A step that reads gradients leaves a tensor without one as it is, and counts it.
 template <class Storage, class Step, class Penalty, int kExtras = kNoExtras,
           std::uint32_t kThreads = 256>
 CTH_KERNEL_RESIDENT(kThreads, (kStepThreads<Storage, kExtras> / kThreads))
@@ -282,8 +303,7 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
   CTH_SHARED(Shared, shared);
   // The flag is written by the last block only, after every block has taken its ticket.
   if (args.status->stopped != 0) return;
-  const Compute alpha = *args.learning_rate;
-  const Step step = Step::from(alpha, Step::kMomentum ? *args.momentum : Compute(0));
+  if (args.skip != nullptr && *args.skip != 0.0f) return;
   const TileRange range =
       tiles_of_block(args.list.tile_count, device::block_index(), device::block_count());
 
@@ -301,7 +321,8 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
       lambda = args.lambda[group];
       tally = {0, {0, 0}};
     }
-    const Compute threshold = penalised ? alpha * lambda : Compute(0);
+    const Step step = {args.rates[tensor.rate]};
+    const Compute threshold = penalised ? step.rate.learning_rate * lambda : Compute(0);
     Storage* const w = static_cast<Storage*>(tensor.w) + tile.begin;
     Compute* weight;
     if constexpr (Traits::kMaster) {
@@ -320,7 +341,11 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
         step,
         penalty.on(tile.tensor, threshold),
         {lambda}};
-    tile_step.run(tile.size);
+    if (Step::kGradient && tensor.g == nullptr) {
+      tile_step.look(tile.size);
+    } else {
+      tile_step.run(tile.size);
+    }
     nonfinite += tile_step.nonfinite;
     if (penalised) {
       tally.nonzero += tile_step.nonzero;

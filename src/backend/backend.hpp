@@ -19,6 +19,7 @@
 
 #include "backend/image_ops.hpp"
 #include "kernels/math/control.hpp"
+#include "kernels/math/step_rate.hpp"
 #include "kernels/math/stop_rule.hpp"
 
 namespace cuthresh {
@@ -78,7 +79,7 @@ struct LossArgs {
 /// One entry of the list that a fused step works on.
 struct ProxTensor {
   float* w = nullptr;
-  const float* g = nullptr;  ///< null: the tensor is counted and not stepped (set_gradients)
+  const float* g = nullptr;  ///< null: the tensor is counted and not stepped, but by kThreshold
   std::int64_t size = 0;
   std::int32_t group =
       -1;  ///< whose λ it has and whose count it goes into; −1: not penalised, not counted
@@ -90,12 +91,12 @@ struct ProxTensor {
 /// no gradient.
 enum class StepKind : std::uint8_t { kPlain, kMomentum, kNesterov, kThreshold };
 
-/// How the tensors of one rate are stepped, before the threshold (kernels/math/step.hpp).
-struct StepRate {
-  float learning_rate = 0.0f;  ///< α, finite, ≥ 0
-  float momentum = 0.0f;       ///< μ in [0, 1); used by steps with a momentum only
-  float weight_decay = 0.0f;   ///< finite, ≥ 0: the gradient is g + weight_decay·w
-};
+constexpr bool has_momentum(StepKind kind) {
+  return kind == StepKind::kMomentum || kind == StepKind::kNesterov;
+}
+constexpr bool reads_gradient(StepKind kind) {
+  return kind != StepKind::kThreshold;
+}
 
 /// What fused steps left behind since the last set_stop.
 struct StepStatus {
@@ -121,8 +122,8 @@ struct ControlTarget {
   /// One a group of `groups`, or none of them: the fewest and the most nonzeros that the group is
   /// left with. λ of a group that has no more than its fewest is 0 until it has more, and
   /// keep_targets() leaves each group a number within its bounds.
-  std::vector<std::uint64_t> least;
-  std::vector<std::uint64_t> most;
+  std::vector<std::uint64_t> least = {};
+  std::vector<std::uint64_t> most = {};
   /// Weights that it speaks of, where other devices hold more of them than these groups; 0: those
   /// of its groups. keep_targets() leaves such a target alone.
   std::uint64_t size = 0;
@@ -240,7 +241,10 @@ class Backend {
   virtual void set_lambda(ProxPlan& plan, std::span<const float> lambda) = 0;  ///< one a group, ≥ 0
   /// One a rate: as many as the tensors' largest `rate` + 1.
   virtual void set_rates(ProxPlan& plan, std::span<const StepRate> rates) = 0;
-  /// One a tensor, for all that follows; null: it is counted and not stepped.
+  /// Of a plan with one.
+  void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
+  /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
+  /// which reads none). What reads gradients refuses null ones.
   virtual void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) = 0;
   /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
   /// gradient scaler that found an overflow says so). Null: every step is taken.

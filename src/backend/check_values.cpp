@@ -2,12 +2,10 @@
 
 #include <utility>
 
-#include "cuthresh/error.hpp"
-
 namespace cuthresh {
 
 void refuse(std::string where, std::string what, std::string value, std::string remedy) {
-  throw InternalError({std::move(where), std::move(what), std::move(value), std::move(remedy)});
+  throw RefusedArgument({std::move(where), std::move(what), std::move(value), std::move(remedy)});
 }
 
 std::string hex(const void* pointer) {

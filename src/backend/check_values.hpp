@@ -1,12 +1,21 @@
 #pragma once
 
-// The pieces that checks of arguments are made of. Each throws InternalError.
+// The pieces that checks of arguments are made of. Each throws RefusedArgument.
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
+#include "cuthresh/error.hpp"
+
 namespace cuthresh {
+
+/// A room was called with what it does not take. Inside the library that is a fault of ours; what
+/// hands on a caller's arguments tells the caller (src/capi).
+class RefusedArgument : public InternalError {
+ public:
+  using InternalError::InternalError;
+};
 
 /// 2^60 elements are 2^62 bytes, more than an address space holds: sums and products of sizes below
 /// it fit into 64 bits.

@@ -20,7 +20,7 @@ struct Range {
 };
 
 /// Weights and momentum are written, so they may share no byte with what else is read or written.
-void check_overlaps(std::span<const ProxTensor> tensors, bool momentum) {
+void check_overlaps(const char* where, std::span<const ProxTensor> tensors, bool momentum) {
   std::vector<Range> ranges;
   ranges.reserve(3 * tensors.size());
   for (std::size_t t = 0; t < tensors.size(); ++t) {
@@ -29,7 +29,7 @@ void check_overlaps(std::span<const ProxTensor> tensors, bool momentum) {
     const auto w = reinterpret_cast<std::uintptr_t>(tensors[t].w);
     const auto g = reinterpret_cast<std::uintptr_t>(tensors[t].g);
     ranges.push_back({w, w + bytes, t, true});
-    if (g != w) ranges.push_back({g, g + bytes, t, false});
+    if (g != w && g != 0) ranges.push_back({g, g + bytes, t, false});
     if (!momentum) continue;
     const auto v = reinterpret_cast<std::uintptr_t>(tensors[t].v);
     ranges.push_back({v, v + bytes, t, true});
@@ -43,7 +43,7 @@ void check_overlaps(std::span<const ProxTensor> tensors, bool momentum) {
   for (const Range& range : ranges) {
     const Range* other = range.written ? reach : written;
     if (other != nullptr && other->end > range.begin) {
-      refuse("make_plan",
+      refuse(where,
              "tensors " + std::to_string(std::min(range.tensor, other->tensor)) + " and " +
                  std::to_string(std::max(range.tensor, other->tensor)) +
                  " overlap: weights and momentum may share no memory with other arrays",
@@ -58,6 +58,10 @@ std::string text_of(float value) {
   return std::to_string(static_cast<double>(value));
 }
 
+std::string tensor_name(const char* where, std::size_t tensor) {
+  return std::string(where) + ", tensor " + std::to_string(tensor);
+}
+
 void check_shape(const std::string& where, const DenseShape& s) {
   check_extent(where, "rows", s.rows, 0);
   check_extent(where, "in", s.in, 1);
@@ -69,14 +73,9 @@ void check_shape(const std::string& where, const DenseShape& s) {
 
 }  // namespace
 
-void check_list(std::span<const ProxTensor> tensors, std::int32_t groups,
-                const StepMethod& method) {
-  const std::string where = "make_plan";
-  const bool momentum = method.kind != StepKind::kPlain;
-  if (momentum && !(method.momentum >= 0.0f && method.momentum < 1.0f)) {
-    refuse(where, "the momentum must be at least 0 and below 1", text_of(method.momentum),
-           "pass such a number, 0.9 for instance");
-  }
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, StepKind kind) {
+  const char* const where = "make_plan";
+  const bool momentum = has_momentum(kind);
   if (tensors.empty()) {
     refuse(where, "the list has no tensor", "0", "pass at least one tensor");
   }
@@ -89,20 +88,62 @@ void check_list(std::span<const ProxTensor> tensors, std::int32_t groups,
   std::int64_t elements = 0;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
-    const std::string entry = where + ", tensor " + std::to_string(t);
+    const std::string entry = tensor_name(where, t);
     check_extent(entry, "the size", tensor.size, 0);
     if (tensor.group < -1 || tensor.group >= groups) {
       refuse(entry, "the group must lie in [-1, " + std::to_string(groups) + ")",
              std::to_string(tensor.group), "number the groups from 0; -1 for none");
     }
+    if (tensor.rate < 0 || tensor.rate >= kMaxListEntries) {
+      refuse(entry, "the rate must lie in [0, 2^24)", std::to_string(tensor.rate),
+             "number the rates from 0");
+    }
     if (tensor.size == 0) continue;
     check_pointer(entry, "w", tensor.w);
-    check_pointer(entry, "g", tensor.g);
+    if (tensor.g != nullptr) check_pointer(entry, "g", tensor.g);
     if (momentum) check_pointer(entry, "v", tensor.v);
     elements += tensor.size;
     check_extent(where, "the size of the whole list", elements, 0);
   }
-  check_overlaps(tensors, momentum);
+  check_overlaps(where, tensors, momentum);
+}
+
+std::size_t count_rates(std::span<const ProxTensor> tensors) {
+  std::int32_t last = 0;
+  for (const ProxTensor& tensor : tensors) last = std::max(last, tensor.rate);
+  return static_cast<std::size_t>(last) + 1;
+}
+
+bool same_gradients(std::span<const ProxTensor> tensors, std::span<const float* const> gradients) {
+  return std::equal(tensors.begin(), tensors.end(), gradients.begin(), gradients.end(),
+                    [](const ProxTensor& tensor, const float* g) { return tensor.g == g; });
+}
+
+std::vector<ProxTensor> with_gradients(std::span<const ProxTensor> tensors,
+                                       std::span<const float* const> gradients, StepKind kind) {
+  const char* const where = "set_gradients";
+  if (gradients.size() != tensors.size()) {
+    refuse(where, "one a tensor is wanted, " + std::to_string(tensors.size()),
+           std::to_string(gradients.size()), "pass as many as the list has tensors");
+  }
+  std::vector<ProxTensor> list(tensors.begin(), tensors.end());
+  for (std::size_t t = 0; t < list.size(); ++t) {
+    if (gradients[t] == list[t].g) continue;
+    list[t].g = gradients[t];
+    if (list[t].g != nullptr && list[t].size > 0) {
+      check_pointer(tensor_name(where, t), "g", list[t].g);
+    }
+  }
+  check_overlaps(where, list, has_momentum(kind));
+  return list;
+}
+
+void check_gradients(const char* where, std::span<const ProxTensor> tensors) {
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    if (tensors[t].g != nullptr || tensors[t].size == 0 || tensors[t].group < 0) continue;
+    refuse(tensor_name(where, t), "the tensor has no gradient to be read", "null",
+           "give it one by set_gradients");
+  }
 }
 
 void check_lambda(std::span<const float> lambda, std::size_t groups) {
@@ -117,10 +158,32 @@ void check_lambda(std::span<const float> lambda, std::size_t groups) {
   }
 }
 
-void check_learning_rate(float alpha) {
-  if (alpha >= 0.0f && std::isfinite(alpha)) return;
-  refuse("set_learning_rate", "the learning rate must be finite and not negative", text_of(alpha),
-         "pass a positive number");
+void check_rates(std::span<const StepRate> rates, std::size_t count) {
+  const char* const where = "set_rates";
+  if (rates.size() != count) {
+    refuse(where, "one value a rate of the list is wanted, " + std::to_string(count),
+           std::to_string(rates.size()), "pass as many as the largest rate of a tensor and one");
+  }
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    const StepRate& rate = rates[i];
+    const std::string entry = std::string(where) + ", rate " + std::to_string(i);
+    if (!(rate.learning_rate >= 0.0f && std::isfinite(rate.learning_rate))) {
+      refuse(entry, "the learning rate must be finite and not negative",
+             text_of(rate.learning_rate), "pass a positive number");
+    }
+    if (!(rate.momentum >= 0.0f && rate.momentum < 1.0f)) {
+      refuse(entry, "the momentum must be at least 0 and below 1", text_of(rate.momentum),
+             "pass such a number, 0.9 for instance");
+    }
+    if (!(rate.weight_decay >= 0.0f && std::isfinite(rate.weight_decay))) {
+      refuse(entry, "the weight decay must be finite and not negative", text_of(rate.weight_decay),
+             "pass 0 for none");
+    }
+  }
+}
+
+void check_skip(const float* flag) {
+  if (flag != nullptr) check_pointer("set_skip", "the flag", flag);
 }
 
 void check_stop(const StopRule& rule, std::size_t groups) {

@@ -15,15 +15,25 @@ namespace cuthresh {
 /// At most so many entries of a list and groups of a plan: both are 32-bit in a tile record.
 inline constexpr std::int64_t kMaxListEntries = std::int64_t{1} << 24;
 
-/// make_plan: an empty list, null or misaligned pointers, negative or too large sizes, a group that
-/// is none, weights that overlap another tensor's weights or gradient, a momentum outside [0, 1),
-/// or its array missing or overlapping another. (One tensor's w and g may be the same array: then
-/// there is only something to select from.)
-void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, const StepMethod& method);
+/// make_plan: an empty list, null or misaligned pointers (a gradient may be null), negative or too
+/// large sizes, a group or a rate that is none, weights that overlap another tensor's weights or
+/// gradient, a momentum that is missing or overlaps another array. (One tensor's w and g may be the
+/// same array: then there is only something to select from.)
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, StepKind kind);
+/// Rates of a list: its largest, and one.
+std::size_t count_rates(std::span<const ProxTensor> tensors);
+bool same_gradients(std::span<const ProxTensor> tensors, std::span<const float* const> gradients);
+/// set_gradients: one a tensor, each null or as check_list wants it. Returns the list with them.
+std::vector<ProxTensor> with_gradients(std::span<const ProxTensor> tensors,
+                                       std::span<const float* const> gradients, StepKind kind);
+/// Before gradients are read: each penalised tensor has one.
+void check_gradients(const char* where, std::span<const ProxTensor> tensors);
 /// set_lambda: one value a group, each finite and ≥ 0.
 void check_lambda(std::span<const float> lambda, std::size_t groups);
-/// set_learning_rate: finite and ≥ 0.
-void check_learning_rate(float alpha);
+/// set_rates: `count` of them, each finite and ≥ 0, momenta below 1.
+void check_rates(std::span<const StepRate> rates, std::size_t count);
+/// set_skip: on a boundary of its 4 bytes, or null.
+void check_skip(const float* flag);
 /// set_stop: no band, one, or one a group; a number of bands to hold at once that can.
 void check_stop(const StopRule& rule, std::size_t groups);
 /// set_control: a ramp that begins before it ends, finite gains ≥ 0, a finite range > 0; targets of

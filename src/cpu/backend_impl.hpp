@@ -13,6 +13,7 @@
 namespace cuthresh::cpu {
 
 class CpuPlan;
+struct PlanChunk;
 
 /// The CPU room. Work is done when a call returns, so the read_* calls wait for nothing. Its
 /// members are defined in the file of their stem: memory, dense, loss, random, prox, control, …
@@ -58,14 +59,20 @@ class CpuBackend final : public Backend {
   void gather_images(const GatherImages& args) override;
 
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      const StepMethod& method) override;
+                                      StepKind kind) override;
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
-  void set_learning_rate(ProxPlan& plan, float alpha) override;
+  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override;
+  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override;
+  void set_skip(ProxPlan& plan, const float* flag) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
   void set_control(ProxPlan& plan, const ControlRule& rule,
                    std::span<const ControlTarget> targets) override;
   void control(ProxPlan& plan) override;
+  void control(ProxPlan& plan, const std::int64_t* counts) override;
+  void copy_counts(ProxPlan& plan, std::int64_t* counts) override;
+  ControlState read_control(ProxPlan& plan) override;
+  void restore_control(ProxPlan& plan, const ControlState& state) override;
   void keep_targets(ProxPlan& plan) override;
   void freeze(ProxPlan& plan) override;
   std::vector<float> read_lambda(ProxPlan& plan) override;
@@ -79,6 +86,7 @@ class CpuBackend final : public Backend {
 
  private:
   void step_all(CpuPlan& plan, bool with_threshold);
+  StepCounts step_chunk(const CpuPlan& plan, const PlanChunk& chunk, bool with_threshold) const;
   void keep_target(CpuPlan& plan, std::size_t target);
   /// Runs the loss of `rows` in fixed blocks, so that its sum does not depend on the thread count.
   template <class Block>
@@ -122,18 +130,18 @@ struct PlanChunk {
 
 class CpuPlan final : public ProxPlan {
  public:
-  CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
-          const StepMethod& step_method);
+  CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count, StepKind step_kind);
 
   static constexpr std::int64_t kChunk = 16384;  // elements of a chunk at most
 
   std::vector<ProxTensor> tensors;
-  StepMethod method;
+  StepKind kind;
   std::size_t groups = 0;
   std::vector<PlanChunk> chunks;
   std::int64_t elements = 0;
   std::vector<float> lambda;  // a group
-  float alpha = 0.0f;
+  std::vector<StepRate> rates;
+  const float* skip = nullptr;
   StopRule rule;
   StepStatus status;
   std::vector<StepCounts> chunk_counts;  // a chunk
@@ -144,6 +152,13 @@ class CpuPlan final : public ProxPlan {
   std::vector<std::int32_t> target_of;              // a group: its target, or −1
   std::vector<std::vector<std::uint32_t>> support;  // a tensor: a bit an entry; empty: not frozen
 
+  const StepRate& rate_of(const ProxTensor& tensor) const {
+    return rates[static_cast<std::size_t>(tensor.rate)];
+  }
+  /// Steps and control() are to do nothing for now.
+  bool skipped() const { return skip != nullptr && *skip != 0.0f; }
+  /// αλ; 0 for what is not penalised.
+  float threshold_of(const ProxTensor& tensor) const;
   /// The bits of a chunk's entries; null when they are not frozen.
   const std::uint32_t* support_of(const PlanChunk& chunk) const;
   /// The status's counts from those of the chunks.

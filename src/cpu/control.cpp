@@ -4,6 +4,7 @@
 #include "backend/checks.hpp"
 #include "cpu/backend_impl.hpp"
 #include "cpu/selection.hpp"
+#include "cuthresh/error.hpp"
 #include "kernels/math/keep_largest.hpp"
 #include "kernels/math/step.hpp"
 
@@ -52,7 +53,7 @@ void CpuBackend::set_control(ProxPlan& plan, const ControlRule& rule,
 
 void CpuBackend::control(ProxPlan& plan) {
   CpuPlan& p = as_cpu_plan(plan);
-  if (p.status.stopped || p.controlled.empty()) return;
+  if (p.status.stopped || p.skipped() || p.controlled.empty()) return;
   std::vector<std::uint64_t> counts(p.controlled.size(), 0);
   for (std::size_t group = 0; group < p.groups; ++group) {
     if (p.target_of[group] >= 0)
@@ -68,10 +69,26 @@ void CpuBackend::control(ProxPlan& plan) {
   }
 }
 
+void CpuBackend::control(ProxPlan&, const std::int64_t*) {
+  throw InternalError({"control", "not yet", "", ""});
+}
+
+void CpuBackend::copy_counts(ProxPlan&, std::int64_t*) {
+  throw InternalError({"copy_counts", "not yet", "", ""});
+}
+
+ControlState CpuBackend::read_control(ProxPlan&) {
+  throw InternalError({"read_control", "not yet", "", ""});
+}
+
+void CpuBackend::restore_control(ProxPlan&, const ControlState&) {
+  throw InternalError({"restore_control", "not yet", "", ""});
+}
+
 void CpuBackend::keep_targets(ProxPlan& plan) {
   CpuPlan& p = as_cpu_plan(plan);
   step_all(p, false);
-  if (p.status.stopped) return;
+  if (p.status.stopped || p.skipped()) return;
   for (std::size_t t = 0; t < p.controlled.size(); ++t) keep_target(p, t);
   p.add_up_counts();
 }
@@ -100,8 +117,7 @@ void CpuBackend::keep_target(CpuPlan& p, std::size_t target) {
     const PlanChunk& chunk = p.chunks[i];
     const ProxTensor& tensor = p.tensors[chunk.tensor];
     if (!in_target(tensor.group)) return;
-    const float threshold = p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)];
-    const KeepLargest keep{least, survivor_shrinkage(threshold, least)};
+    const KeepLargest keep{least, survivor_shrinkage(p.threshold_of(tensor), least)};
     p.chunk_counts[i].nonzero =
         loops_.keep_largest(tensor.w + chunk.begin, chunk.end - chunk.begin, keep, ties_end[i]);
   });

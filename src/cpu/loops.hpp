@@ -51,14 +51,14 @@ inline constexpr int kConvInputs = 4;
 struct Loops {
   const char* name;
 
-  StepCounts (*prox_step)(float* w, const float* g, std::int64_t n, float alpha, float threshold);
-  /// The same with the momentum in v, which changes.
-  StepCounts (*momentum_step)(float* w, const float* g, float* v, std::int64_t n, float alpha,
-                              const StepMethod& method, float threshold);
-  /// The same without a threshold, v with a momentum only; where the bit of an entry is 0 in
-  /// `bits`, w becomes 0.
-  StepCounts (*frozen_step)(float* w, const float* g, float* v, std::int64_t n, float alpha,
-                            const StepMethod& method, const std::uint32_t* bits);
+  /// g and v are used by steps of kinds that read them.
+  StepCounts (*prox_step)(StepKind kind, float* w, const float* g, float* v, std::int64_t n,
+                          const StepRate& rate, float threshold);
+  /// The same without a threshold; where the bit of an entry is 0 in `bits`, w becomes 0.
+  StepCounts (*frozen_step)(StepKind kind, float* w, const float* g, float* v, std::int64_t n,
+                            const StepRate& rate, const std::uint32_t* bits);
+  /// What a step counts, without one.
+  StepCounts (*count_entries)(const float* w, std::int64_t n);
   /// w ← keep(w); returns the nonzeros. Entries equal to keep.least stay up to index `ties_end`.
   std::int64_t (*keep_largest)(float* w, std::int64_t n, const KeepLargest& keep,
                                std::int64_t ties_end);

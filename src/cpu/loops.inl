@@ -33,7 +33,7 @@ using std::uint8_t;
 // Counters inside a strip are 32-bit, so that they vectorise beside 32-bit data.
 constexpr int64_t kStrip = 1 << 16;
 
-/// v is read and written by steps with momentum only.
+/// g and v are read and written by steps that have them only.
 template <class Step, class Penalty>
 StepCounts step_tensor(Step step, float* __restrict w, const float* __restrict g,
                        float* __restrict v, int64_t n, Penalty penalty) {
@@ -46,8 +46,10 @@ StepCounts step_tensor(Step step, float* __restrict w, const float* __restrict g
       float z;
       if constexpr (Step::kMomentum) {
         z = step(w[i], g[i], v[i]);
-      } else {
+      } else if constexpr (Step::kGradient) {
         z = step(w[i], g[i]);
+      } else {
+        z = step(w[i]);
       }
       const float y = penalty(z, i);
       w[i] = y;
@@ -61,32 +63,45 @@ StepCounts step_tensor(Step step, float* __restrict w, const float* __restrict g
 }
 
 template <class Penalty>
-StepCounts any_step(float* w, const float* g, float* v, int64_t n, float alpha,
-                    const StepMethod& method, Penalty penalty) {
-  switch (method.kind) {
+StepCounts any_step(StepKind kind, float* w, const float* g, float* v, int64_t n,
+                    const StepRate& rate, Penalty penalty) {
+  switch (kind) {
     case StepKind::kPlain:
       break;
     case StepKind::kMomentum:
-      return step_tensor(MomentumStep<float>{alpha, method.momentum}, w, g, v, n, penalty);
+      return step_tensor(MomentumStep<float>{rate}, w, g, v, n, penalty);
     case StepKind::kNesterov:
-      return step_tensor(NesterovStep<float>{alpha, method.momentum}, w, g, v, n, penalty);
+      return step_tensor(NesterovStep<float>{rate}, w, g, v, n, penalty);
+    case StepKind::kThreshold:
+      return step_tensor(ThresholdStep<float>{rate}, w, nullptr, nullptr, n, penalty);
   }
-  return step_tensor(PlainStep<float>{alpha}, w, g, nullptr, n, penalty);
+  return step_tensor(PlainStep<float>{rate}, w, g, nullptr, n, penalty);
 }
 
-StepCounts prox_step(float* w, const float* g, int64_t n, float alpha, float threshold) {
-  return step_tensor(PlainStep<float>{alpha}, w, g, nullptr, n,
-                     L1Penalty<float>::OnTile{threshold});
+StepCounts prox_step(StepKind kind, float* w, const float* g, float* v, int64_t n,
+                     const StepRate& rate, float threshold) {
+  return any_step(kind, w, g, v, n, rate, L1Penalty<float>::OnTile{threshold});
 }
 
-StepCounts momentum_step(float* w, const float* g, float* v, int64_t n, float alpha,
-                         const StepMethod& method, float threshold) {
-  return any_step(w, g, v, n, alpha, method, L1Penalty<float>::OnTile{threshold});
+StepCounts frozen_step(StepKind kind, float* w, const float* g, float* v, int64_t n,
+                       const StepRate& rate, const uint32_t* bits) {
+  return any_step(kind, w, g, v, n, rate, FrozenSupport<float>::OnTile{bits});
 }
 
-StepCounts frozen_step(float* w, const float* g, float* v, int64_t n, float alpha,
-                       const StepMethod& method, const uint32_t* bits) {
-  return any_step(w, g, v, n, alpha, method, FrozenSupport<float>::OnTile{bits});
+StepCounts count_entries(const float* w, int64_t n) {
+  StepCounts counts;
+  for (int64_t first = 0; first < n; first += kStrip) {
+    const int64_t end = first + kStrip < n ? first + kStrip : n;
+    int32_t nonzero = 0;
+    int32_t nonfinite = 0;
+    for (int64_t i = first; i < end; ++i) {
+      nonzero += is_nonzero(w[i]) ? 1 : 0;
+      nonfinite += is_finite(w[i]) ? 0 : 1;
+    }
+    counts.nonzero += nonzero;
+    counts.nonfinite += nonfinite;
+  }
+  return counts;
 }
 
 int64_t keep_largest(float* w, int64_t n, const KeepLargest& keep, int64_t ties_end) {
@@ -358,8 +373,8 @@ void histogram(const float* x, int64_t n, KeyRange range, uint32_t shift, uint64
 namespace ns = CTH_LOOPS_NAMESPACE;
 const Loops CTH_LOOPS_TABLE = {CTH_LOOPS_NAME,
                                ns::prox_step,
-                               ns::momentum_step,
                                ns::frozen_step,
+                               ns::count_entries,
                                ns::keep_largest,
                                ns::count_nonzero,
                                ns::kkt,

@@ -8,12 +8,12 @@ namespace cuthresh::cpu {
 
 // Chunks of 16 Ki elements: three arrays of 64 KiB stay in the second-level cache, and a list of
 // many small tensors still divides evenly among threads.
-CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
-                 const StepMethod& step_method)
+CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count, StepKind step_kind)
     : tensors(list.begin(), list.end()),
-      method(step_method),
+      kind(step_kind),
       groups(static_cast<std::size_t>(group_count)),
-      lambda(groups, 0.0f) {
+      lambda(groups, 0.0f),
+      rates(count_rates(list)) {
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
     for (std::int64_t begin = 0; begin < tensor.size; begin += kChunk) {
@@ -23,6 +23,11 @@ CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count,
   }
   chunk_counts.resize(chunks.size());
   status.nnz.assign(groups, 0);
+}
+
+float CpuPlan::threshold_of(const ProxTensor& tensor) const {
+  if (tensor.group < 0) return 0.0f;
+  return rate_of(tensor).learning_rate * lambda[static_cast<std::size_t>(tensor.group)];
 }
 
 const std::uint32_t* CpuPlan::support_of(const PlanChunk& chunk) const {
@@ -49,9 +54,9 @@ CpuPlan& as_cpu_plan(ProxPlan& plan) {
 }
 
 std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors,
-                                                std::int32_t groups, const StepMethod& method) {
-  check_list(tensors, groups, method);
-  return std::make_unique<CpuPlan>(tensors, groups, method);
+                                                std::int32_t groups, StepKind kind) {
+  check_list(tensors, groups, kind);
+  return std::make_unique<CpuPlan>(tensors, groups, kind);
 }
 
 void CpuBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
@@ -60,9 +65,22 @@ void CpuBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
   p.lambda.assign(lambda.begin(), lambda.end());
 }
 
-void CpuBackend::set_learning_rate(ProxPlan& plan, float alpha) {
-  check_learning_rate(alpha);
-  as_cpu_plan(plan).alpha = alpha;
+void CpuBackend::set_rates(ProxPlan& plan, std::span<const StepRate> rates) {
+  CpuPlan& p = as_cpu_plan(plan);
+  check_rates(rates, p.rates.size());
+  p.rates.assign(rates.begin(), rates.end());
+}
+
+void CpuBackend::set_gradients(ProxPlan& plan, std::span<const float* const> gradients) {
+  CpuPlan& p = as_cpu_plan(plan);
+  if (!same_gradients(p.tensors, gradients)) {
+    p.tensors = with_gradients(p.tensors, gradients, p.kind);
+  }
+}
+
+void CpuBackend::set_skip(ProxPlan& plan, const float* flag) {
+  check_skip(flag);
+  as_cpu_plan(plan).skip = flag;
 }
 
 void CpuBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
@@ -79,27 +97,26 @@ void CpuBackend::prox_step(ProxPlan& plan) {
   step_all(as_cpu_plan(plan), true);
 }
 
+StepCounts CpuBackend::step_chunk(const CpuPlan& p, const PlanChunk& chunk,
+                                  bool with_threshold) const {
+  const ProxTensor& tensor = p.tensors[chunk.tensor];
+  float* const w = tensor.w + chunk.begin;
+  const std::int64_t n = chunk.end - chunk.begin;
+  const bool has_gradient = tensor.g != nullptr;
+  if (!has_gradient && reads_gradient(p.kind)) return loops_.count_entries(w, n);
+  const float* const g = has_gradient ? tensor.g + chunk.begin : nullptr;
+  float* const v = tensor.v == nullptr ? nullptr : tensor.v + chunk.begin;
+  const std::uint32_t* const bits = p.support_of(chunk);
+  if (bits != nullptr) return loops_.frozen_step(p.kind, w, g, v, n, p.rate_of(tensor), bits);
+  const float threshold = with_threshold ? p.threshold_of(tensor) : 0.0f;
+  return loops_.prox_step(p.kind, w, g, v, n, p.rate_of(tensor), threshold);
+}
+
 void CpuBackend::step_all(CpuPlan& p, bool with_threshold) {
   StepStatus& status = p.status;
-  if (status.stopped) return;
+  if (status.stopped || p.skipped()) return;
   p.for_chunks(threads_, [&](std::size_t i) {
-    const PlanChunk& chunk = p.chunks[i];
-    const ProxTensor& tensor = p.tensors[chunk.tensor];
-    const float threshold = with_threshold && tensor.group >= 0
-                                ? p.alpha * p.lambda[static_cast<std::size_t>(tensor.group)]
-                                : 0.0f;
-    float* const w = tensor.w + chunk.begin;
-    const float* const g = tensor.g + chunk.begin;
-    float* const v = tensor.v == nullptr ? nullptr : tensor.v + chunk.begin;
-    const std::int64_t n = chunk.end - chunk.begin;
-    const std::uint32_t* const bits = p.support_of(chunk);
-    if (bits != nullptr) {
-      p.chunk_counts[i] = loops_.frozen_step(w, g, v, n, p.alpha, p.method, bits);
-    } else if (p.method.kind == StepKind::kPlain) {
-      p.chunk_counts[i] = loops_.prox_step(w, g, n, p.alpha, threshold);
-    } else {
-      p.chunk_counts[i] = loops_.momentum_step(w, g, v, n, p.alpha, p.method, threshold);
-    }
+    p.chunk_counts[i] = step_chunk(p, p.chunks[i], with_threshold);
   });
   p.add_up_counts();
   ++status.steps;
@@ -141,6 +158,7 @@ std::vector<std::uint64_t> CpuBackend::read_nonzeros(ProxPlan& plan) {
 
 std::vector<KktResult> CpuBackend::read_kkt(ProxPlan& plan) {
   CpuPlan& p = as_cpu_plan(plan);
+  check_gradients("read_kkt", p.tensors);
   std::vector<KktKeys> keys(p.chunks.size());
   p.for_chunks(threads_, [&](std::size_t i) {
     const PlanChunk& chunk = p.chunks[i];

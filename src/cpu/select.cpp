@@ -9,6 +9,7 @@ std::vector<MedianResult> CpuBackend::read_bracket_medians(
     ProxPlan& plan, std::span<const std::pair<float, float>> brackets) {
   const CpuPlan& p = as_cpu_plan(plan);
   const bool over_all = check_brackets(brackets.size(), p.groups);
+  check_gradients("read_bracket_medians", p.tensors);
   std::vector<MedianResult> results(brackets.size());
   for (std::size_t i = 0; i < brackets.size(); ++i) {
     const auto [lo, hi] = brackets[i];
@@ -28,7 +29,9 @@ std::vector<MedianResult> CpuBackend::read_bracket_medians(
 }
 
 float CpuBackend::read_kth_gradient(ProxPlan& plan, std::int64_t k) {
-  Selection selection(as_cpu_plan(plan), threads_, loops_, Selection::Of::kGradients,
+  const CpuPlan& p = as_cpu_plan(plan);
+  check_gradients("read_kth_gradient", p.tensors);
+  Selection selection(p, threads_, loops_, Selection::Of::kGradients,
                       [](std::int32_t group) { return group >= 0; });
   const std::int64_t size = selection.size();
   check_rank(k, size);

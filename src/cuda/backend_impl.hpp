@@ -59,14 +59,20 @@ class CudaBackend final : public Backend {
   void gather_images(const GatherImages& args) override;
 
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      const StepMethod& method) override;
+                                      StepKind kind) override;
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
-  void set_learning_rate(ProxPlan& plan, float alpha) override;
+  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override;
+  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override;
+  void set_skip(ProxPlan& plan, const float* flag) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
   void set_control(ProxPlan& plan, const ControlRule& rule,
                    std::span<const ControlTarget> targets) override;
   void control(ProxPlan& plan) override;
+  void control(ProxPlan& plan, const std::int64_t* counts) override;
+  void copy_counts(ProxPlan& plan, std::int64_t* counts) override;
+  ControlState read_control(ProxPlan& plan) override;
+  void restore_control(ProxPlan& plan, const ControlState& state) override;
   void keep_targets(ProxPlan& plan) override;
   void freeze(ProxPlan& plan) override;
   std::vector<float> read_lambda(ProxPlan& plan) override;

@@ -3,6 +3,7 @@
 #include "backend/checks.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/launch.hpp"
+#include "cuthresh/error.hpp"
 #include "kernels/block/control.cuh"
 #include "kernels/block/keep_largest.cuh"
 #include "kernels/block/prox_step.cuh"
@@ -37,8 +38,25 @@ void CudaBackend::control(ProxPlan& plan) {
                               p.status(),
                               p.lambda(),
                               p.targets,
-                              static_cast<std::int32_t>(p.groups())};
+                              static_cast<std::int32_t>(p.groups()),
+                              p.skip};
   launch(context_, {"control_kernel", 1, kThreads}, control_kernel<kThreads>, args);
+}
+
+void CudaBackend::control(ProxPlan&, const std::int64_t*) {
+  throw InternalError({"control", "not yet", "", ""});
+}
+
+void CudaBackend::copy_counts(ProxPlan&, std::int64_t*) {
+  throw InternalError({"copy_counts", "not yet", "", ""});
+}
+
+ControlState CudaBackend::read_control(ProxPlan&) {
+  throw InternalError({"read_control", "not yet", "", ""});
+}
+
+void CudaBackend::restore_control(ProxPlan&, const ControlState&) {
+  throw InternalError({"restore_control", "not yet", "", ""});
 }
 
 void CudaBackend::keep_targets(ProxPlan& plan) {
@@ -61,7 +79,7 @@ void CudaBackend::keep_targets(ProxPlan& plan) {
          groups, p.select_states(), p.tie_ends(), p.targets);
   const KeepLargestPenalty penalty{p.list().tensors, groups, p.select_states(), p.tie_ends()};
   launch(context_, {"prox_step_kernel", p.tile_count(), kThreads},
-         prox_step_kernel<float, KeepStep<float>, KeepLargestPenalty, kSecondHalf, kThreads>,
+         prox_step_kernel<float, ThresholdStep<float>, KeepLargestPenalty, kSecondHalf, kThreads>,
          step_arguments(p), penalty);
 }
 

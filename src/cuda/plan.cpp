@@ -14,9 +14,9 @@ namespace {
 
 /// Throws when the bytes are not memory that the device can reach as its own. The first and the
 /// last byte are asked for, so that an array that ends too early is found too.
-void check_device(Context& context, std::size_t tensor, const char* name, const float* pointer,
-                  std::int64_t size) {
-  const std::string where = "make_plan, tensor " + std::to_string(tensor);
+void check_device(Context& context, const char* call, std::size_t tensor, const char* name,
+                  const float* pointer, std::int64_t size) {
+  const std::string where = std::string(call) + ", tensor " + std::to_string(tensor);
   const auto* bytes = reinterpret_cast<const char*>(pointer);
   const std::int64_t last = size * static_cast<std::int64_t>(sizeof(float)) - 1;
   for (const char* byte : {bytes, bytes + last}) {
@@ -49,10 +49,11 @@ std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
 }  // namespace
 
 CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count,
-                   const StepMethod& method)
+                   StepKind kind)
     : context_(context),
-      kind_(method.kind),
+      kind_(kind),
       groups_(static_cast<std::size_t>(group_count)),
+      rate_count_(count_rates(tensors)),
       given_(tensors.begin(), tensors.end()) {
   context.health().require_usable("make_plan");
   std::vector<TensorRecord> records;
@@ -60,11 +61,16 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
     if (tensor.size > 0) {
-      check_device(context, t, "w", tensor.w, tensor.size);
-      check_device(context, t, "g", tensor.g, tensor.size);
-      if (kind_ != StepKind::kPlain) check_device(context, t, "v", tensor.v, tensor.size);
+      check_device(context, "make_plan", t, "w", tensor.w, tensor.size);
+      if (tensor.g != nullptr) {
+        check_device(context, "make_plan", t, "g", tensor.g, tensor.size);
+      }
+      if (has_momentum(kind)) {
+        check_device(context, "make_plan", t, "v", tensor.v, tensor.size);
+      }
     }
-    records.push_back({tensor.w, tensor.g, tensor.v, nullptr, tensor.size, tensor.group});
+    records.push_back(
+        {tensor.w, tensor.g, tensor.v, nullptr, tensor.size, tensor.group, tensor.rate});
     elements += tensor.size;
     if (tensor.group >= 0) penalised_ += tensor.size;
   }
@@ -81,7 +87,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   status_ = place(status_bytes());
   sums_ = place(sizeof(StepSums) + groups_ * sizeof(std::uint64_t));
   lambda_ = place(groups_ * sizeof(float));
-  rates_ = place(2 * sizeof(float));
+  rates_ = place(rate_count_ * sizeof(StepRate));
   stop_ = place(sizeof(StopRecord) + selections() * sizeof(CountBand));
   no_lambda_ = place(groups_ * sizeof(float));
   tensors_ = place(records.size() * sizeof(TensorRecord));
@@ -94,9 +100,8 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   target_of_ = place(groups_ * sizeof(std::int32_t));
   tie_ends_ = place(groups_ * sizeof(TieEnd));
 
-  // Counters, λ, α and the stop rule start at zero, the bytes of which are zeros.
+  // Counters, λ, rates and the stop rule start at zero, the bytes of which are zeros.
   std::vector<std::byte> image(uploaded, std::byte{0});
-  std::memcpy(image.data() + rates_ + sizeof(float), &method.momentum, sizeof(float));
   std::memcpy(image.data() + tensors_, records.data(), records.size() * sizeof(TensorRecord));
   if (!tiles.empty()) {
     std::memcpy(image.data() + tiles_, tiles.data(), tiles.size() * sizeof(Tile));
@@ -134,6 +139,15 @@ std::size_t CudaPlan::place(std::size_t bytes) {
 TensorList CudaPlan::list() const {
   return {at<TensorRecord>(tensors_), at<Tile>(tiles_), tile_count_,
           static_cast<std::int32_t>(groups_)};
+}
+
+void CudaPlan::replace_gradients(std::vector<ProxTensor> list) {
+  for (std::size_t t = 0; t < list.size(); ++t) {
+    const float* const g = list[t].g;
+    if (g == given_[t].g || g == nullptr || list[t].size == 0) continue;
+    check_device(context_, "set_gradients", t, "g", g, list[t].size);
+  }
+  given_ = std::move(list);
 }
 
 std::uint32_t CudaPlan::begin_run() {

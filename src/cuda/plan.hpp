@@ -17,7 +17,7 @@ namespace cuthresh::cuda {
 class CudaPlan final : public ProxPlan {
  public:
   CudaPlan(Context& context, std::span<const ProxTensor> list, std::int32_t group_count,
-           const StepMethod& method);
+           StepKind kind);
   ~CudaPlan() override;
 
   /// What kernels take.
@@ -25,8 +25,8 @@ class CudaPlan final : public ProxPlan {
   StepHeader* status() const { return at<StepHeader>(status_); }
   StepSums* sums() const { return at<StepSums>(sums_); }
   float* lambda() const { return at<float>(lambda_); }
-  float* learning_rate() const { return at<float>(rates_); }
-  float* momentum() const { return at<float>(rates_) + 1; }
+  StepRate* rates() const { return at<StepRate>(rates_); }
+  TensorRecord* records() const { return at<TensorRecord>(tensors_); }
   StopRecord* stop() const { return at<StopRecord>(stop_); }
   CountBand* bands() const { return at<CountBand>(stop_ + sizeof(StopRecord)); }
   std::uint64_t* counts() const { return at<std::uint64_t>(results_); }
@@ -46,14 +46,19 @@ class CudaPlan final : public ProxPlan {
   ControlRule control_rule;
   std::int32_t targets = 0;  ///< of the controlled run; 0: there is none
   bool frozen = false;
-  /// The list as it was given.
+  /// While it is not 0, in device memory, steps and control() do nothing; null: never.
+  const float* skip = nullptr;
+  /// The list as it was given, with the gradients that were set last.
   const std::vector<ProxTensor>& tensors() const { return given_; }
+  /// Its gradients from here on, checked; in device memory they still have to be set.
+  void replace_gradients(std::vector<ProxTensor> list);
 
   /// Histograms, one a selection; made and zeroed when first asked for.
   std::uint64_t* bins();
 
   StepKind kind() const { return kind_; }
   std::size_t groups() const { return groups_; }
+  std::size_t rate_count() const { return rate_count_; }
   std::size_t status_bytes() const { return sizeof(StepHeader) + groups_ * sizeof(std::uint64_t); }
   std::int64_t tile_count() const { return tile_count_; }
   /// Elements of all penalised tensors.
@@ -82,6 +87,7 @@ class CudaPlan final : public ProxPlan {
   Context& context_;
   StepKind kind_;
   std::size_t groups_;
+  std::size_t rate_count_;
   std::int64_t tile_count_ = 0;
   std::int64_t penalised_ = 0;
   // Offsets in the block.

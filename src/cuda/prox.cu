@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "backend/checks.hpp"
@@ -6,7 +8,7 @@
 #include "kernels/block/count_nonzero.cuh"
 #include "kernels/block/kkt_residual.cuh"
 #include "kernels/block/prox_step.cuh"
-#include "kernels/block/set_value.cuh"
+#include "kernels/block/set_values.cuh"
 
 namespace cuthresh::cuda {
 namespace {
@@ -30,6 +32,30 @@ void launch_step(Context& context, const CudaPlan& plan, const ProxStepArguments
       return launch_step<MomentumStep<float>>(context, how, args, penalty);
     case StepKind::kNesterov:
       return launch_step<NesterovStep<float>>(context, how, args, penalty);
+    case StepKind::kThreshold:
+      return launch_step<ThresholdStep<float>>(context, how, args, penalty);
+  }
+}
+
+// What a launch's 4 KiB of arguments hold.
+constexpr std::int32_t kRatesALaunch = 128;
+constexpr std::int32_t kGradientsALaunch = 480;
+
+/// first[i], `stride` bytes apart, = value_of(i) for i < count, by as many launches as that takes.
+/// Not a copy: one from pageable memory may wait, and a graph cannot capture it.
+template <std::int32_t kCount, class T, class F>
+void set_values(Context& context, T* first, std::int64_t stride, std::size_t count, F value_of) {
+  constexpr std::uint32_t kSetThreads = 128;
+  for (std::size_t begin = 0; begin < count; begin += kCount) {
+    ValuesToSet<T, kCount> values{};
+    values.count = static_cast<std::int32_t>(std::min<std::size_t>(kCount, count - begin));
+    for (std::int32_t i = 0; i < values.count; ++i) {
+      values.value[i] = value_of(begin + static_cast<std::size_t>(i));
+    }
+    T* const to = reinterpret_cast<T*>(reinterpret_cast<std::byte*>(first) +
+                                       static_cast<std::int64_t>(begin) * stride);
+    launch(context, {"set_values_kernel", 1, kSetThreads},
+           set_values_kernel<T, kCount, kSetThreads>, to, stride, values);
   }
 }
 
@@ -42,9 +68,9 @@ cudaError_t probe_kernels() {
 }
 
 std::unique_ptr<ProxPlan> CudaBackend::make_plan(std::span<const ProxTensor> tensors,
-                                                 std::int32_t groups, const StepMethod& method) {
-  check_list(tensors, groups, method);
-  return std::make_unique<CudaPlan>(context_, tensors, groups, method);
+                                                 std::int32_t groups, StepKind kind) {
+  check_list(tensors, groups, kind);
+  return std::make_unique<CudaPlan>(context_, tensors, groups, kind);
 }
 
 void CudaBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
@@ -53,11 +79,25 @@ void CudaBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
   context_.upload(p.lambda(), lambda.data(), lambda.size_bytes());
 }
 
-void CudaBackend::set_learning_rate(ProxPlan& plan, float alpha) {
-  check_learning_rate(alpha);
-  // Not a copy: schedules set it before every step, and a copy from pageable memory may wait.
-  launch(context_, {"set_value_kernel", 1, 32}, set_value_kernel<float, 32>,
-         as_cuda_plan(plan).learning_rate(), alpha);
+void CudaBackend::set_rates(ProxPlan& plan, std::span<const StepRate> rates) {
+  const CudaPlan& p = as_cuda_plan(plan);
+  check_rates(rates, p.rate_count());
+  set_values<kRatesALaunch>(context_, p.rates(), sizeof(StepRate), rates.size(),
+                            [&](std::size_t i) { return rates[i]; });
+}
+
+void CudaBackend::set_gradients(ProxPlan& plan, std::span<const float* const> gradients) {
+  CudaPlan& p = as_cuda_plan(plan);
+  if (same_gradients(p.tensors(), gradients)) return;
+  p.replace_gradients(with_gradients(p.tensors(), gradients, p.kind()));
+  set_values<kGradientsALaunch>(
+      context_, &p.records()->g, sizeof(TensorRecord), gradients.size(),
+      [&](std::size_t i) { return static_cast<const void*>(gradients[i]); });
+}
+
+void CudaBackend::set_skip(ProxPlan& plan, const float* flag) {
+  check_skip(flag);
+  as_cuda_plan(plan).skip = flag;
 }
 
 void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
@@ -76,13 +116,13 @@ ProxStepArguments<float> step_arguments(const CudaPlan& p) {
   ProxStepArguments<float> args{};
   args.list = p.list();
   args.lambda = p.lambda();
-  args.learning_rate = p.learning_rate();
-  args.momentum = p.momentum();
+  args.rates = p.rates();
   args.stop = p.stop();
   args.bands = p.bands();
   args.status = p.status();
   args.sums = p.sums();
   args.announcement = p.announcement();
+  args.skip = p.skip;
   return args;
 }
 
@@ -144,6 +184,7 @@ std::vector<std::uint64_t> CudaBackend::read_nonzeros(ProxPlan& plan) {
 
 std::vector<KktResult> CudaBackend::read_kkt(ProxPlan& plan) {
   const CudaPlan& p = as_cuda_plan(plan);
+  check_gradients("read_kkt", p.tensors());
   std::vector<KktResult> results(p.groups());
   if (results.empty()) return results;
   const std::size_t bytes = results.size() * sizeof(GroupKkt);

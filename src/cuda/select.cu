@@ -47,6 +47,7 @@ std::vector<MedianResult> CudaBackend::read_bracket_medians(
     ProxPlan& plan, std::span<const std::pair<float, float>> brackets) {
   CudaPlan& p = as_cuda_plan(plan);
   const bool over_all = check_brackets(brackets.size(), p.groups());
+  check_gradients("read_bracket_medians", p.tensors());
   std::vector<MedianResult> results(brackets.size());
   if (results.empty()) return results;
   std::vector<SelectState> states;
@@ -65,6 +66,7 @@ std::vector<MedianResult> CudaBackend::read_bracket_medians(
 float CudaBackend::read_kth_gradient(ProxPlan& plan, std::int64_t k) {
   CudaPlan& p = as_cuda_plan(plan);
   check_rank(k, p.penalised());
+  check_gradients("read_kth_gradient", p.tensors());
   const SelectState state = select_kth_largest(static_cast<std::uint64_t>(k));
   run_selections(p, {&state, 1}, true);
   // The key and whether there is one: how many keys there are is known here.

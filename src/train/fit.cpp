@@ -77,7 +77,8 @@ TrainerSettings Fit::trainer_settings() const {
   settings.seed = config_.run.seed;
   settings.random_crop = config_.data.random_crop;
   settings.random_flip = config_.data.random_flip;
-  settings.method = step_method(c);
+  settings.step = step_kind(c);
+  settings.momentum = static_cast<float>(c.momentum);
   settings.schedule = make_schedule(c);
   settings.test_every = c.test_every;
   return settings;

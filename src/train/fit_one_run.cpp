@@ -14,12 +14,12 @@ Fit::Found Fit::train_controlled() {
   Reporter reporter(*this, 1, lambda);
   const auto frozen = [&] {
     NetworkScores before;
-    before.steps = controlled.debias;
+    before.steps = controlled.schedule.debias_at;
     set_scores(before, trainer_.evaluate_train(), trainer_.evaluate_test());
     before_debias_ = before;
   };
-  const StepStatus status = trainer_.run_controlled(controlled, config_.train.steps,
-                                                    reporter.watcher(), reporter.asker(), frozen);
+  const StepStatus status =
+      trainer_.run_controlled(controlled, reporter.watcher(), reporter.asker(), frozen);
   RoundResult round = finish_round(1, status, true);
   lambda = task_.search_lambda(trainer_.lambda());
   round.lambda.assign(lambda.begin(), lambda.end());

@@ -216,10 +216,9 @@ LossKind loss_kind(const TrainConfig& config) {
   return config.loss == "mse" ? LossKind::kMse : LossKind::kCrossEntropy;
 }
 
-StepMethod step_method(const TrainConfig& config) {
-  if (config.momentum == 0.0) return {};
-  return {config.nesterov ? StepKind::kNesterov : StepKind::kMomentum,
-          static_cast<float>(config.momentum)};
+StepKind step_kind(const TrainConfig& config) {
+  if (config.momentum == 0.0) return StepKind::kPlain;
+  return config.nesterov ? StepKind::kNesterov : StepKind::kMomentum;
 }
 
 Schedule make_schedule(const TrainConfig& config) {
@@ -350,44 +349,37 @@ StopRule stop_rule(const FitConfig& config, const Task& task) {
 
 namespace {
 
-/// λ that takes as many weights as are to go to zero within the ramp when nothing holds them up:
-/// their share of the initial weights, uniform on ±`bound`, over the sum of the learning rates.
-float first_lambda(const FitConfig& config, const ControlRule& rule, double bound, double share) {
+/// The sum of the ramp's learning rates.
+double ramp_way(const FitConfig& config, const ControlRule& rule) {
   const Schedule schedule = make_schedule(config.train);
   double way = 0.0;
   for (std::int64_t i = rule.ramp_begin; i < rule.ramp_end; ++i) {
     way += schedule.at(i, config.train.steps);
   }
-  // Where nothing is to go λ is not used, and where hardly anything is, begins small and not 0.
-  return static_cast<float>(bound * std::max(share, 1e-4) / std::max(way, 1e-30));
+  return way;
+}
+
+search::RunSchedule run_schedule(const FitConfig& config) {
+  const SearchConfig& c = config.search;
+  search::RunNames names;
+  names.steps = "train.steps";
+  names.ramp_begin = names.ramp_end = "search.ramp";
+  names.finish = "search.finish";
+  names.debias = "search.debias";
+  names.integral_gain = "search.integral_gain";
+  names.proportional_gain = "search.proportional_gain";
+  return search::make_run_schedule(
+      config.train.steps,
+      {c.ramp[0], c.ramp[1], c.finish, c.debias, c.integral_gain, c.proportional_gain}, 0, names);
 }
 
 }  // namespace
 
 ControlledRun controlled_run(const FitConfig& config, const Task& task,
                              const std::vector<nn::Parameter>& parameters) {
-  const SearchConfig& c = config.search;
-  const std::int64_t steps = config.train.steps;
-  const auto at = [&](double share) {
-    return static_cast<std::int64_t>(std::llround(share * static_cast<double>(steps)));
-  };
   ControlledRun run;
-  run.rule.ramp_begin = at(c.ramp[0]);
-  run.rule.ramp_end = at(c.ramp[1]);
-  run.debias = steps - at(c.debias);
-  run.finish = run.debias - std::max<std::int64_t>(1, at(c.finish));
-  if (run.rule.ramp_end <= run.rule.ramp_begin || run.finish < run.rule.ramp_end) {
-    throw InputError({"train.steps", "too few for the phases of search.method = \"one-run\"",
-                      std::to_string(steps),
-                      "take more steps, or another search.ramp, search.finish and search.debias"});
-  }
-  // At most two thousand looks in all: seldom enough to cost nothing, often enough that a look
-  // changes λ by a few percent.
-  run.update_every = std::max<std::int64_t>(1, steps / 1000);
-  const double a_look = static_cast<double>(run.update_every) / static_cast<double>(steps);
-  run.rule.integral = static_cast<float>(c.integral_gain * a_look);
-  run.rule.proportional = static_cast<float>(c.proportional_gain);
-  run.rule.range = 20.0f;  // a factor of 5·10^8 either way
+  run.schedule = run_schedule(config);
+  const double way = ramp_way(config, run.schedule.rule);
   for (std::int64_t group = 0; group < task.search_groups; ++group) {
     ControlTarget target;
     if (task.targets[static_cast<std::size_t>(group)] == 0) {
@@ -406,10 +398,11 @@ ControlledRun controlled_run(const FitConfig& config, const Task& task,
       bounds += static_cast<double>(layer.numel) / std::sqrt(std::max(1.0, fan_in));
       numel += static_cast<double>(layer.numel);
     }
-    target.lambda = c.lambda.empty()
-                        ? first_lambda(config, run.rule, bounds / numel,
-                                       1.0 - static_cast<double>(target.target) / numel)
-                        : static_cast<float>(c.lambda.front());
+    const std::vector<double>& given = config.search.lambda;
+    target.lambda = given.empty()
+                        ? search::first_lambda(
+                              bounds / numel, 1.0 - static_cast<double>(target.target) / numel, way)
+                        : static_cast<float>(given.front());
     run.targets.push_back(std::move(target));
   }
   return run;

@@ -54,7 +54,7 @@ void check_operations(const Backend& backend, const FitConfig& config, const nn:
 nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data);
 nn::Initialisation initialisation(const ModelConfig& config);
 LossKind loss_kind(const TrainConfig& config);
-StepMethod step_method(const TrainConfig& config);
+StepKind step_kind(const TrainConfig& config);
 Schedule make_schedule(const TrainConfig& config);
 
 /// The configuration with train.epochs, where given, as train.steps: a round of e epochs has

@@ -28,7 +28,7 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();
-  if (settings.method.kind != StepKind::kPlain) {
+  if (has_momentum(settings.step)) {
     momentum_ = Array<float>(backend, parameters.elements());
   }
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
@@ -38,8 +38,8 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
     tensors.push_back({parameters.value(i), parameters.gradient(i), p.numel, groups[i], v});
     count = std::max(count, groups[i] + 1);
   }
-  plan_ = backend.make_plan(tensors, count, settings.method);
-  backend.set_learning_rate(*plan_, settings.learning_rate);
+  plan_ = backend.make_plan(tensors, count, settings.step);
+  backend.set_rate(*plan_, {settings.learning_rate, settings.momentum});
   learning_rate_ = settings.learning_rate;
 }
 
@@ -93,22 +93,17 @@ void Trainer::pass_step(std::int64_t index, bool sampled) {
   pass_over(sampled_rows_, batch_at, options, {.loss = sampled, .gradient = true});
 }
 
-void Trainer::update_weights(std::int64_t index, const ControlledRun* controlled) {
+void Trainer::update_weights(std::int64_t index, const search::RunSchedule* controlled) {
   if (controlled == nullptr) return backend_.prox_step(*plan_);
-  if (index >= controlled->finish && index < controlled->debias) {
-    return backend_.keep_targets(*plan_);
-  }
+  if (controlled->phase(index) == search::RunPhase::kFinish) return backend_.keep_targets(*plan_);
   backend_.prox_step(*plan_);
-  const std::int64_t taken = index + 1;
-  if (taken < controlled->finish && taken % controlled->update_every == 0) {
-    backend_.control(*plan_);
-  }
+  if (controlled->updates_after(index)) backend_.control(*plan_);
 }
 
 void Trainer::set_learning_rate(double alpha) {
   const auto rounded = static_cast<float>(alpha);
   if (rounded == learning_rate_) return;
-  backend_.set_learning_rate(*plan_, rounded);
+  backend_.set_rate(*plan_, {rounded, settings_.momentum});
   learning_rate_ = rounded;
 }
 
@@ -119,17 +114,17 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
   return take_steps({steps, watch, ask}, 0, steps);
 }
 
-StepStatus Trainer::run_controlled(const ControlledRun& controlled, std::int64_t steps,
-                                   const Watch& watch, const Ask& ask,
-                                   const std::function<void()>& frozen) {
+StepStatus Trainer::run_controlled(const ControlledRun& controlled, const Watch& watch,
+                                   const Ask& ask, const std::function<void()>& frozen) {
+  const search::RunSchedule& schedule = controlled.schedule;
   begin_run({});
-  backend_.set_control(*plan_, controlled.rule, controlled.targets);
-  const Run run{steps, watch, ask, &controlled};
-  const StepStatus status = take_steps(run, 0, controlled.debias);
-  if (status.steps < controlled.debias || status.stopped) return status;
+  backend_.set_control(*plan_, schedule.rule, controlled.targets);
+  const Run run{schedule.steps, watch, ask, &schedule};
+  const StepStatus status = take_steps(run, 0, schedule.debias_at);
+  if (status.steps < schedule.debias_at || status.stopped) return status;
   frozen();
   backend_.freeze(*plan_);
-  return take_steps(run, controlled.debias, steps);
+  return take_steps(run, schedule.debias_at, schedule.steps);
 }
 
 void Trainer::begin_run(const StopRule& rule) {

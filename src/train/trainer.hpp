@@ -13,6 +13,7 @@
 #include "cuthresh/data.hpp"
 #include "kernels/math/schedule.hpp"
 #include "nn/network.hpp"
+#include "search/schedule.hpp"
 #include "train/device_data.hpp"
 
 namespace cuthresh::train {
@@ -25,22 +26,20 @@ struct TrainerSettings {
   std::int64_t batch = 0;         ///< 0: full batch
   std::int64_t sample_every = 1;  ///< steps between two looks at the batch's loss; 0: none
   std::uint64_t seed = 0;
-  std::int64_t random_crop = 0;           ///< images of a step are moved by up to so many pixels
-  bool random_flip = false;               ///< and every second one is mirrored, at random
-  StepMethod method = {};                 ///< momentum begins at zero in every round
+  std::int64_t random_crop = 0;  ///< images of a step are moved by up to so many pixels
+  bool random_flip = false;      ///< and every second one is mirrored, at random
+  StepKind step = StepKind::kPlain;
+  float momentum = 0.0f;                  ///< its buffers begin at zero in every round
   std::optional<Schedule> schedule = {};  ///< none: learning_rate in every step
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
 };
 
-/// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until
-/// `finish`, then the largest weights are kept, and from `debias` on the survivors alone are
-/// trained, without a penalty.
+/// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until the
+/// finish, then the largest weights are kept, and in the debias the survivors alone are trained,
+/// without a penalty.
 struct ControlledRun {
-  ControlRule rule;
+  search::RunSchedule schedule;
   std::vector<ControlTarget> targets;
-  std::int64_t update_every = 1;  ///< steps between two looks of the controller
-  std::int64_t finish = 0;        ///< first step of that phase; ≥ rule.ramp_end
-  std::int64_t debias = 0;        ///< the same, > finish; as many as the steps: none
 };
 
 /// Mean loss and, for cross-entropy, the share of rows classified right.
@@ -82,10 +81,10 @@ class Trainer {
   /// momentum and the schedule's beginning. What is looked at changes no weight.
   StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
                  const Watch& watch, const Ask& ask = {});
-  /// A controlled run in place of a round with one λ. `frozen` is called when the last phase
-  /// begins, or at the end without one, at the weights that are kept.
-  StepStatus run_controlled(const ControlledRun& controlled, std::int64_t steps, const Watch& watch,
-                            const Ask& ask, const std::function<void()>& frozen);
+  /// A controlled run, of the schedule's steps, in place of a round with one λ. `frozen` is called
+  /// when the last phase begins, or at the end without one, at the weights that are kept.
+  StepStatus run_controlled(const ControlledRun& controlled, const Watch& watch, const Ask& ask,
+                            const std::function<void()>& frozen);
   /// λ a group, as it is now.
   std::vector<float> lambda() { return backend_.read_lambda(*plan_); }
   /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
@@ -132,13 +131,13 @@ class Trainer {
     std::int64_t steps;
     const Watch& watch;
     const Ask& ask;
-    const ControlledRun* controlled = nullptr;
+    const search::RunSchedule* controlled = nullptr;
   };
   /// Steps [first, end) of it.
   StepStatus take_steps(const Run& run, std::int64_t first, std::int64_t end);
   /// Gradients of step `index`'s rows.
   void pass_step(std::int64_t index, bool sampled);
-  void update_weights(std::int64_t index, const ControlledRun* controlled);
+  void update_weights(std::int64_t index, const search::RunSchedule* controlled);
   /// After step `index`. False when it was not taken, because the round had stopped before.
   bool look(std::int64_t index, bool sampled, bool tested, const Watch& watch);
   void set_learning_rate(double alpha);

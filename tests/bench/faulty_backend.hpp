@@ -42,8 +42,8 @@ class FaultyBackend final : public ForwardingBackend {
   Fault fault = Fault::kNone;
 
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      const StepMethod& method) override {
-    auto plan = ForwardingBackend::make_plan(tensors, groups, method);
+                                      StepKind kind) override {
+    auto plan = ForwardingBackend::make_plan(tensors, groups, kind);
     tensors_[plan.get()].assign(tensors.begin(), tensors.end());
     return plan;
   }
@@ -113,11 +113,12 @@ class FaultyBackend final : public ForwardingBackend {
     return list[static_cast<std::size_t>(random_.integer(0, last))];
   }
 
-  void change(float* at, float (*to)(float)) {
+  /// Gradients too, which a room only reads.
+  void change(const float* at, float (*to)(float)) {
     float value = 0.0f;
     download(&value, at, sizeof value);
     value = to(value);
-    upload(at, &value, sizeof value);
+    upload(const_cast<float*>(at), &value, sizeof value);
   }
 
   void corrupt(ProxPlan& plan) {
@@ -131,7 +132,7 @@ class FaultyBackend final : public ForwardingBackend {
   void pass(ProxPlan& plan, float value) {
     for (;;) {
       const ProxTensor& tensor = any_tensor(plan);
-      float* const at = tensor.g + random_.integer(0, tensor.size - 1);
+      const float* const at = tensor.g + random_.integer(0, tensor.size - 1);
       float g = 0.0f;
       download(&g, at, sizeof g);
       if (std::abs(g) < value) return change(at, huge);

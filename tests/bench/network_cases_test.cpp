@@ -188,8 +188,10 @@ class FaultyBackend final : public ForwardingBackend {
     ForwardingBackend::pool_backward(args);
     spoil(Fault::kPoolGradient, args.dx, args.shape.rows * args.shape.in.elements());
   }
-  void set_learning_rate(ProxPlan& plan, float alpha) override {
-    ForwardingBackend::set_learning_rate(plan, is(Fault::kLearningRate) ? 1.01f * alpha : alpha);
+  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override {
+    std::vector<StepRate> all(rates.begin(), rates.end());
+    if (is(Fault::kLearningRate)) all.front().learning_rate *= 1.01f;
+    ForwardingBackend::set_rates(plan, all);
   }
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
     std::vector<float> all(lambda.begin(), lambda.end());

@@ -68,7 +68,7 @@ TEST(CudaErrors, AStickyErrorIsReportedWithTheCallThatFirstSawIt) {
         error_of([&] { room.backend->read_nonzeros(loop.plan()); }),
         error_of([&] { room.backend->read_bracket_medians(loop.plan(), brackets); }),
         error_of([&] { room.backend->read_kth_gradient(loop.plan(), 1); }),
-        error_of([&] { room.backend->set_learning_rate(loop.plan(), 0.1f); }),
+        error_of([&] { room.backend->set_rate(loop.plan(), {0.1f}); }),
         error_of([&] { room.backend->set_stop(loop.plan(), {}); }),
         error_of([&] { room.backend->synchronize(); }),
         error_of([&] { room.backend->allocate(5); }),

@@ -31,7 +31,7 @@ TEST(LaunchPath, OneLaunchAStepForAnyList) {
       TensorLists tensors(*room.backend, sizes, groups, random);
       const auto plan = room.backend->make_plan(tensors.list, groups);
       room.backend->set_lambda(*plan, std::vector<float>(static_cast<std::size_t>(groups), 0.1f));
-      room.backend->set_learning_rate(*plan, 0.1f);
+      room.backend->set_rate(*plan, {0.1f});
       room.backend->set_stop(*plan, {});
       simt::recording().clear();
       room.backend->prox_step(*plan);
@@ -176,7 +176,7 @@ TEST(LaunchPath, AControlledRunNeitherWaitsNorReadsBack) {
   Random random(6);
   TensorLists tensors(*room.backend, {300, 5000, 70}, 2, random);
   const auto plan = room.backend->make_plan(tensors.list, 2);
-  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_rate(*plan, {0.1f});
   room.backend->set_stop(*plan, {});
   const std::vector<ControlTarget> targets = {{{0, 1}, 100, 0.1f}};
   room.backend->set_control(*plan, {0, 2, 0.1f, 1.0f, 5.0f}, targets);
@@ -231,7 +231,7 @@ TEST(LaunchPath, AStopIsKnownWithoutAskingTheDevice) {
   EXPECT_FALSE(room.backend->known_to_have_stopped(*plan)) << "before the first run";
   const std::vector<float> lambda = {1.0f};
   room.backend->set_lambda(*plan, lambda);
-  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_rate(*plan, {0.1f});
   const std::uint64_t nothing_yet = room.backend->bytes_to_host();
   for (int run = 0; run < 3; ++run) {
     // Some weights are below the threshold at once; the second run never stops.
@@ -271,7 +271,7 @@ TEST(LaunchPath, WhatAnEarlierRunAnnouncesLateIsNotTakenForThisOne) {
   TensorLists tensors(*room.backend, {64}, 1, random);
   const auto plan = room.backend->make_plan(tensors.list, 1);
   room.backend->set_lambda(*plan, std::vector<float>(1, 0.5f));
-  room.backend->set_learning_rate(*plan, 0.1f);
+  room.backend->set_rate(*plan, {0.1f});
   room.backend->set_stop(*plan, {{CountBand{0, 64}}, 1, 0});
   room.backend->prox_step(*plan);
   ASSERT_TRUE(room.backend->known_to_have_stopped(*plan));
@@ -292,7 +292,7 @@ TEST(LaunchPath, ALearningRateIsSetWithoutACopyAndFollowedByTheNextStep) {
   const std::vector<float> g = tensors.g[0].to_host();
   simt::recording().clear();
   for (const float alpha : {0.5f, 0.125f, 0.0f, 0.25f}) {
-    room.backend->set_learning_rate(*plan, alpha);
+    room.backend->set_rate(*plan, {alpha});
     room.backend->prox_step(*plan);
     for (std::size_t i = 0; i < want.size(); ++i) want[i] = std::fma(-alpha, g[i], want[i]);
   }

@@ -68,7 +68,7 @@ class StepLoop {
       tensors.push_back({p.value(i), p.gradient(i), p.list()[i].numel, group});
     }
     plan_ = backend.make_plan(tensors, 3);
-    backend.set_learning_rate(*plan_, 0.1f);
+    backend.set_rate(*plan_, {0.1f});
     const std::vector<float> lambda(3, 1e-3f);
     backend.set_lambda(*plan_, lambda);
     backend.set_stop(*plan_, {});

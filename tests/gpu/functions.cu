@@ -43,7 +43,7 @@ CTH_KERNEL(kThreads) step_rows_kernel(const StepRow* rows, StepBits* to, std::in
   const std::int64_t i = std::int64_t{device::block_index()} * kThreads + device::thread_index();
   if (i >= count) return;
   const StepRow row = rows[i];
-  const float z = PlainStep<float>{row.alpha}(row.w, row.g);
+  const float z = PlainStep<float>{{row.alpha}}(row.w, row.g);
   to[i] = {bits(z), bits(ProxGradientStep<float>{row.alpha, row.t}(row.w, row.g))};
 }
 

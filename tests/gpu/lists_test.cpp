@@ -45,7 +45,7 @@ struct Stepped {
     const ProxTensor tensor{w.data(), g.data(), n, 0};
     plan = room.make_plan({&tensor, 1}, 1);
     room.set_lambda(*plan, {&kLambda, 1});
-    room.set_learning_rate(*plan, kAlpha);
+    room.set_rate(*plan, {kAlpha});
     room.set_stop(*plan, {});
     room.prox_step(*plan);
     room.synchronize();  // the oracles use another stream
@@ -223,7 +223,7 @@ TEST(TinyTensors, ThousandsOfThemAtAnyAddressAreTheCpus) {
     std::vector<KktResult> kkt;
     float third;
   };
-  const auto see = [&](Backend& backend, const StepMethod& method) {
+  const auto see = [&](Backend& backend, StepKind kind) {
     Array<float> velocity(backend, w_size);
     velocity.zero();
     Array<float> weights(backend, std::span<const float>(w));
@@ -234,19 +234,18 @@ TEST(TinyTensors, ThousandsOfThemAtAnyAddressAreTheCpus) {
                       static_cast<std::int32_t>(i % (kGroups + 1)) - 1,
                       velocity.data() + w_offsets[i]});
     }
-    const auto plan = backend.make_plan(list, kGroups, method);
+    const auto plan = backend.make_plan(list, kGroups, kind);
     backend.set_lambda(*plan, lambda);
-    backend.set_learning_rate(*plan, 0.3f);
+    backend.set_rate(*plan, {0.3f, 0.9f});
     backend.set_stop(*plan, {});
     for (int i = 0; i < 3; ++i) backend.prox_step(*plan);
     return Seen{weights.to_host(),          velocity.to_host(),
                 backend.read_status(*plan), backend.read_bracket_medians(*plan, brackets),
                 backend.read_kkt(*plan),    backend.read_kth_gradient(*plan, 3)};
   };
-  for (const StepMethod& method :
-       {StepMethod{StepKind::kMomentum, 0.9f}, StepMethod{StepKind::kNesterov, 0.9f}}) {
-    const Seen got = see(*room, method);
-    const Seen want = see(*cpu, method);
+  for (const StepKind kind : {StepKind::kMomentum, StepKind::kNesterov}) {
+    const Seen got = see(*room, kind);
+    const Seen want = see(*cpu, kind);
     for (std::size_t i = 0; i < w.size(); ++i) {
       ASSERT_EQ(std::bit_cast<std::uint32_t>(got.w[i]), std::bit_cast<std::uint32_t>(want.w[i]));
       ASSERT_EQ(std::bit_cast<std::uint32_t>(got.v[i]), std::bit_cast<std::uint32_t>(want.v[i]));

@@ -68,7 +68,7 @@ TEST(Graphs, ACapturedStepEndsAtTheStopRule) {
   const auto plan = room->make_plan({&tensor, 1}, 1);
   const float lambda = 100.0f;
   room->set_lambda(*plan, {&lambda, 1});
-  room->set_learning_rate(*plan, 1.0f);
+  room->set_rate(*plan, {1.0f});
   const auto left = static_cast<std::uint64_t>(n - 1050);
   room->set_stop(*plan, {{CountBand{0, left}}, 1, 0});
   Graph graph(stream_of(*room), [&] {

@@ -61,7 +61,7 @@ class StepLoop {
   void set(float lambda, float alpha) {
     const std::vector<float> all(static_cast<std::size_t>(groups_), lambda);
     room_.set_lambda(*plan_, all);
-    room_.set_learning_rate(*plan_, alpha);
+    room_.set_rate(*plan_, {alpha});
   }
   void step() {
     LossArgs args;

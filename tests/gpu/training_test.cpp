@@ -111,7 +111,7 @@ TEST(Stops, AreToldToTheHostThroughMappedMemory) {
   for (int run = 0; run < 4; ++run) {
     // Every weight falls by 1/8 a step: the eighth empties all, in the first and third run.
     room->upload(w.data(), values.data(), w.bytes());
-    room->set_learning_rate(*plan, 0.125f);
+    room->set_rate(*plan, {0.125f});
     room->set_stop(*plan, run % 2 == 0 ? StopRule{{CountBand{0, 0}}, 1, 0} : StopRule{});
     for (int i = 0; i < 200; ++i) {
       room->prox_step(*plan);

@@ -55,7 +55,7 @@ struct RoomA {
     room->set_stop(*plan, {});
     room->set_control(*plan, kKeepRule, kKeepTargets);
     room->set_lambda(*plan, list.lambda.values());
-    room->set_learning_rate(*plan, *list.learning_rate.data());
+    room->set_rate(*plan, *list.rates.data());
   }
 };
 
@@ -91,9 +91,10 @@ void keep(StepList<float>& list, std::uint32_t grid) {
   }
   simt::launch(grid, kBlock, keep_ties_kernel<kBlock>, args.list, selection, states.data(),
                ends.data(), kTargets);
-  simt::launch(grid, kBlock,
-               prox_step_kernel<float, KeepStep<float>, KeepLargestPenalty, kSecondHalf, kBlock>,
-               args, KeepLargestPenalty{args.list.tensors, selection, states.data(), ends.data()});
+  simt::launch(
+      grid, kBlock,
+      prox_step_kernel<float, ThresholdStep<float>, KeepLargestPenalty, kSecondHalf, kBlock>, args,
+      KeepLargestPenalty{args.list.tensors, selection, states.data(), ends.data()});
   EXPECT_TRUE(states.guards_hold() && results.guards_hold() && ends.guards_hold() &&
               bins.guards_hold());
 }

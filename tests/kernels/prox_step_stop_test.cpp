@@ -4,7 +4,6 @@
 #include <span>
 
 #include "cpu/cpu_backend.hpp"
-#include "kernels/block/set_value.cuh"
 #include "sparse_memory.hpp"
 #include "step_list.hpp"
 
@@ -45,7 +44,7 @@ void compare_with_room_a(const std::vector<TensorCase<float>>& cases, const Stop
   }
   const auto plan = room_a->make_plan(tensors, 3);
   room_a->set_lambda(*plan, list.lambda.values());
-  room_a->set_learning_rate(*plan, *list.learning_rate.data());
+  room_a->set_rate(*plan, *list.rates.data());
   room_a->set_stop(*plan, rule);
   set_stop(list, rule);
   for (int step = 0; step < steps; ++step) {
@@ -108,7 +107,7 @@ TEST(ProxStepStop, StopsAtTheFirstCountInsideTheBandAfterTheWait) {
     for (const std::int64_t after : {0L, 60L}) {
       StepList<float> list({ramp}, 1, 16);
       *list.lambda.data() = 1.0f;
-      *list.learning_rate.data() = 1.0f;
+      list.rates.data()->learning_rate = 1.0f;
       set_stop(list, {{CountBand{30, 70}}, 1, after});
       for (int i = 0; i < (after == 0 ? 33 : 64); ++i) {
         simt::launch(3, 32, kKernel, list.arguments(), L1Penalty<float>{});
@@ -135,7 +134,7 @@ TEST(ProxStepStop, MofDGroupsMustHold) {
   for (std::int32_t required = 0; required <= 3; ++required) {
     StepList<float> list(cases, 3, 16);
     std::fill_n(list.lambda.data(), 3, 1.0f);
-    *list.learning_rate.data() = 1.0f;
+    list.rates.data()->learning_rate = 1.0f;
     set_stop(list, {bands, required, 0});
     for (std::uint64_t i = 0; i < std::min<std::uint64_t>(expected[required] + 2, 20); ++i)
       simt::launch(4, 32, kKernel, list.arguments(), L1Penalty<float>{});
@@ -192,7 +191,7 @@ TEST(ProxStepStop, RatesAreReadFromDeviceMemoryAtEveryLaunch) {
   StepList<float> list(cases, 3, 64);
   const ProxStepArguments<float> args = list.arguments();
   for (int step = 0; step < 4; ++step) {
-    *list.learning_rate.data() = random.uniform(0.01f, 0.2f);
+    list.rates.data()->learning_rate = random.uniform(0.01f, 0.2f);
     for (std::size_t i = 0; i < 3; ++i) list.lambda.data()[i] = random.uniform(0.0f, 1.0f);
     for (std::size_t t = 0; t < cases.size(); ++t) cases[t].w = list.w[t]->values();
     const auto want = step_outcome(
@@ -201,15 +200,6 @@ TEST(ProxStepStop, RatesAreReadFromDeviceMemoryAtEveryLaunch) {
     simt::launch(3, 32, kKernel, args, L1Penalty<float>{});
     ASSERT_NO_FATAL_FAILURE(expect_outcome(list, want, false)) << "step " << step;
     EXPECT_EQ(list.header().steps, static_cast<std::uint64_t>(step + 1));
-  }
-}
-
-TEST(ProxStepStop, AValueIsSetByAnyGrid) {
-  for (const std::uint32_t grid : {1U, 3U}) {
-    Guarded<float> to(std::vector<float>{1.0f, 2.0f, 3.0f});
-    simt::launch(grid, 32, set_value_kernel<float, 32>, to.data() + 1, -7.5f);
-    EXPECT_EQ(to.values(), (std::vector<float>{1.0f, -7.5f, 3.0f}));
-    EXPECT_TRUE(to.guards_hold());
   }
 }
 
@@ -262,7 +252,7 @@ TEST(ProxStepStop, PlacesBeyond32Bits) {
   Guarded<Tile> tiles(1, {kBegin, 0, static_cast<std::int32_t>(kTileElements)});
   ProxStepArguments<float> args = list.arguments();
   args.list = {tensors.data(), tiles.data(), 1, 1};
-  *list.learning_rate.data() = 0.125f;
+  list.rates.data()->learning_rate = 0.125f;
   *list.lambda.data() = 2.0f;  // threshold 1/4
   simt::launch(1, 256, prox_step_kernel<float, PlainStep<float>, L1Penalty<float>>, args,
                L1Penalty<float>{});

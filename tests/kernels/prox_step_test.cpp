@@ -72,15 +72,15 @@ TEST(ProxStepKernelPenalty, AGroupPenaltyEntersAsAFunctor) {
 
 // By hand: w 1, g 0.5, v 0.25, α 0.5, μ 0.5 (all exact), t = 0.
 TEST(StepFunctors, ArePyTorchsUpdates) {
-  EXPECT_EQ((PlainStep<float>{0.5f}(1.0f, 0.5f)), 0.75f);
+  EXPECT_EQ((PlainStep<float>{{0.5f}}(1.0f, 0.5f)), 0.75f);
   float v = 0.25f;
-  EXPECT_EQ((MomentumStep<float>{0.5f, 0.5f}(1.0f, 0.5f, v)), 0.6875f);  // v = 0.625
+  EXPECT_EQ((MomentumStep<float>{{0.5f, 0.5f}}(1.0f, 0.5f, v)), 0.6875f);  // v = 0.625
   EXPECT_EQ(v, 0.625f);
   v = 0.25f;
-  EXPECT_EQ((NesterovStep<float>{0.5f, 0.5f}(1.0f, 0.5f, v)), 0.59375f);  // d = 0.5 + 0.3125
+  EXPECT_EQ((NesterovStep<float>{{0.5f, 0.5f}}(1.0f, 0.5f, v)), 0.59375f);  // d = 0.5 + 0.3125
   EXPECT_EQ(v, 0.625f);
   v = 0.0f;  // the first step is the plain one
-  EXPECT_EQ((MomentumStep<float>{0.5f, 0.9f}(1.0f, 0.5f, v)), 0.75f);
+  EXPECT_EQ((MomentumStep<float>{{0.5f, 0.9f}}(1.0f, 0.5f, v)), 0.75f);
 }
 
 }  // namespace

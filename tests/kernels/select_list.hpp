@@ -16,7 +16,7 @@ inline constexpr std::uint32_t kSelectThreads = 512;
 
 struct SelectTensor {
   std::vector<float> x;
-  std::int64_t group = 0;
+  std::int32_t group = 0;
   std::size_t offset = 0;
 };
 
@@ -41,7 +41,7 @@ class SelectList {
       record.size = static_cast<std::int64_t>(tensor.x.size());
       record.group = tensor.group;
       records_.push_back(record);
-      groups_ = std::max(groups_, static_cast<std::int32_t>(tensor.group) + 1);
+      groups_ = std::max(groups_, tensor.group + 1);
       for (std::int64_t begin = 0; begin < record.size; begin += tile_size) {
         const std::int64_t left = record.size - begin;
         tiles_.push_back({begin, static_cast<std::int32_t>(t),
@@ -107,8 +107,7 @@ class SelectList {
     for (const SelectTensor& tensor : tensors_) {
       keep.emplace_back(room, std::span<const float>(tensor.x));
       list.push_back({keep.back().data(), keep.back().data(),
-                      static_cast<std::int64_t>(tensor.x.size()),
-                      static_cast<std::int32_t>(tensor.group)});
+                      static_cast<std::int64_t>(tensor.x.size()), tensor.group});
     }
     return room.make_plan(list, groups_);
   }

@@ -91,15 +91,18 @@ T soft_by_definition(T z, T t) {
   return shrunk == T(0) ? T(0) : std::copysign(shrunk, z);
 }
 
-enum class StepKind { kPlain, kMomentum, kNesterov };
+enum class StepKind { kPlain, kMomentum, kNesterov, kThreshold };
 
 /// PyTorch's SGD for one entry; v changes.
 template <class T>
-T step_by_definition(StepKind kind, T w, T g, T& v, T alpha, T mu) {
-  if (kind == StepKind::kPlain) return std::fma(-alpha, g, w);
-  v = std::fma(mu, v, g);
-  const T d = kind == StepKind::kNesterov ? std::fma(mu, v, g) : v;
-  return std::fma(-alpha, d, w);
+T step_by_definition(StepKind kind, T w, T g, T& v, const StepRateOf<T>& rate) {
+  if (kind == StepKind::kThreshold) return w;
+  if (rate.weight_decay != T(0)) g = std::fma(rate.weight_decay, w, g);
+  if (kind == StepKind::kPlain) return std::fma(-rate.learning_rate, g, w);
+  const T kept = rate.momentum * v;
+  v = kept + g;
+  const T d = kind == StepKind::kNesterov ? std::fma(rate.momentum, v, g) : v;
+  return std::fma(-rate.learning_rate, d, w);
 }
 
 template <class Storage>
@@ -112,8 +115,7 @@ class StepList {
            std::int64_t tile_elements)
       : groups_(static_cast<std::size_t>(groups)),
         lambda(groups_, Compute(0.25)),
-        learning_rate(1, Compute(0.125)),
-        momentum(1, Compute(0.875)),
+        rates(1, StepRateOf<Compute>{Compute(0.125), Compute(0.875), Compute(0)}),
         stop(1, StopRecord{0, 0, 0}),
         bands(groups_ + 1, CountBand{0, 0}),
         status(4 + groups_, std::uint64_t{0}),
@@ -162,8 +164,7 @@ class StepList {
   ProxStepArguments<Compute> arguments() {
     return {list(),
             lambda.data(),
-            learning_rate.data(),
-            momentum.data(),
+            rates.data(),
             stop.data(),
             bands.data(),
             reinterpret_cast<StepHeader*>(status.data()),
@@ -199,7 +200,8 @@ class StepList {
   std::vector<std::int32_t> group_of;
   std::unique_ptr<Guarded<TensorRecord>> tensors;
   std::unique_ptr<Guarded<Tile>> tiles;
-  Guarded<Compute> lambda, learning_rate, momentum;
+  Guarded<Compute> lambda;
+  Guarded<StepRateOf<Compute>> rates;
   Guarded<StopRecord> stop;
   Guarded<CountBand> bands;
   Guarded<std::uint64_t> status, sums;
@@ -246,20 +248,19 @@ StepOutcome<Storage> step_outcome(const std::vector<TensorCase<Storage>>& cases,
   out.on_nonzero.resize(groups);
   out.on_zero.resize(groups);
   out.norm.assign(groups, 0.0L);
-  const Compute alpha = *list.learning_rate.data();
-  const Compute mu = *list.momentum.data();
+  const StepRateOf<Compute> rate = *list.rates.data();
   for (std::size_t t = 0; t < cases.size(); ++t) {
     const TensorCase<Storage>& c = cases[t];
     const auto group = static_cast<std::size_t>(c.group);
     const Compute lambda = c.group < 0 ? Compute(0) : list.lambda.data()[group];
-    const Compute threshold = alpha * lambda;
+    const Compute threshold = rate.learning_rate * lambda;
     out.w.emplace_back();
     out.v.emplace_back();
     out.stored.emplace_back();
     for (std::size_t i = 0; i < c.w.size(); ++i) {
       const Compute g = widen(c.g[i]);
       Compute v = c.v[i];
-      const Compute z = step_by_definition(kind, c.w[i], g, v, alpha, mu);
+      const Compute z = step_by_definition(kind, c.w[i], g, v, rate);
       const Compute y = penalty(z, threshold, t, i);
       const Storage kept = Traits::narrow(y);
       out.w.back().push_back(y);

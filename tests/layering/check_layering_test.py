@@ -29,6 +29,7 @@ CLEAN = {
     "src/config/parse.cpp": "#include <toml++/toml.h>\n#include <fmt/format.h>\n",
     "src/nn/mlp.hpp": '#include "backend/backend.hpp"\n#include "core/registry.hpp"\n',
     "src/search/search.hpp": '#include "kernels/math/step.hpp"\n',
+    "src/capi/plan.cpp": '#include "search/search.hpp"\n#include "core/registry.hpp"\n',
     "src/train/fit.cpp": '#include "nn/mlp.hpp"\n#include "search/search.hpp"\n// #include "cpu/cpu_backend.hpp"\n'
                          '/* #include "cpu/cpu_backend.hpp"\n#include "cpu/gemm.hpp" */\n',
     "tools/cuthresh/main.cpp": '#include "cuthresh/fit.hpp"\n#include "progress.hpp"\n#include <CLI/CLI.hpp>\n',
@@ -67,6 +68,9 @@ PLANTED = [
     ("src/optim/bad.cpp", '#include "cpu/missing.hpp"\n', 1, "src/optim"),
     ("src/search/bad.cpp", '#include "backend/backend.hpp"\n', 1, "src/search"),
     ("src/search/bad.cpp", '#include "train/fit.hpp"\n', 1, "src/search"),
+    ("src/capi/bad.cpp", '#include "train/fit.hpp"\n', 1, "src/capi"),
+    ("src/capi/bad.cpp", '#include "nn/mlp.hpp"\n', 1, "src/capi"),
+    ("src/capi/bad.cpp", '#include "cuda/cuda_backend.hpp"\n', 1, "src/capi"),
     ("src/train/bad.cpp", '  #  include   "cpu/cpu_backend.hpp"\n', 1, "src/train"),
     ("src/train/bad.cpp", "#include <cublas_v2.h>\n", 1, "CUDA headers"),
     ("src/train/bad.cpp", '/* a comment\n   of two lines */ #include "cpu/cpu_backend.hpp"\n', 2, "src/train"),

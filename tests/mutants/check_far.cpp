@@ -46,7 +46,7 @@ void check(std::uint32_t grid) {
   const TensorRecord tensor = {w.data(), g.data(), nullptr, nullptr, kBegin + kSize, 0};
   const Tile tile = {kBegin, 0, kSize};
   const float lambda = 1.0f;
-  const float alpha = 0.5f;
+  const StepRate rate = {0.5f};
   const StopRecord stop = {0, 0, 0};
   struct {
     StepHeader header{};
@@ -57,7 +57,7 @@ void check(std::uint32_t grid) {
     std::uint64_t nnz = 0;
   } sums;
   const ProxStepArguments<float> args = {
-      {&tensor, &tile, 1, 1}, &lambda, &alpha,  nullptr, &stop,   nullptr, &status.header,
+      {&tensor, &tile, 1, 1}, &lambda, &rate,   &stop,   nullptr, &status.header,
       &sums.header,           nullptr, nullptr, nullptr, nullptr, nullptr};
   simt::launch(grid, kThreads,
                prox_step_kernel<float, PlainStep<float>, L1Penalty<float>, kNoExtras, kThreads>,

@@ -26,7 +26,7 @@ constexpr float kLambda[kGroups] = {0.5f, 2.0f, 4.0f};
 
 struct Shape {
   std::int64_t size;
-  std::int64_t group;
+  std::int32_t group;
   std::size_t offset;  // entries past a 16-byte boundary
 };
 // Heads, bodies and tails; several tiles a tensor; a group in two tensors; one without a group.
@@ -101,13 +101,13 @@ void check(std::uint32_t grid) {
   const CountBand band = {1, 8000};
   const StopRecord stop = {1, 1, 1, 7};
   std::uint32_t announcement = 0;
+  const StepRate rate = {kAlpha};
   Status status;
   Sums sums;
   const ProxStepArguments<float> args = {
       {tensors.data(), tiles.data(), static_cast<std::int64_t>(tiles.size()), kGroups},
       kLambda,
-      &kAlpha,
-      nullptr,
+      &rate,
       &stop,
       &band,
       &status.header,
@@ -124,7 +124,7 @@ void check(std::uint32_t grid) {
                  args, L1Penalty<float>{});
     std::uint64_t nnz[kGroups] = {};
     for (std::size_t t = 0; t < w.size(); ++t) {
-      const std::int64_t group = kShapes[t].group;
+      const std::int32_t group = kShapes[t].group;
       const float threshold = group < 0 ? 0.0f : kAlpha * kLambda[group];
       for (std::size_t i = 0; i < expected[t].size(); ++i) {
         float& e = expected[t][i];

@@ -19,7 +19,7 @@ void check(std::uint32_t grid) {
   Random random(23);
   // Beyond 512 elements tiles are counted in shared memory.
   const std::size_t sizes[] = {1100, 30, 2500};
-  const std::int64_t groups[] = {0, 1, 1};
+  const std::int32_t groups[] = {0, 1, 1};
   std::vector<std::vector<float>> g;
   std::vector<TensorRecord> tensors;
   std::vector<Tile> tiles;

@@ -74,15 +74,19 @@ class ForwardingBackend : public Backend {
   void gather_images(const GatherImages& args) override { room_->gather_images(args); }
 
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      const StepMethod& method) override {
-    return room_->make_plan(tensors, groups, method);
+                                      StepKind kind) override {
+    return room_->make_plan(tensors, groups, kind);
   }
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
     room_->set_lambda(plan, lambda);
   }
-  void set_learning_rate(ProxPlan& plan, float alpha) override {
-    room_->set_learning_rate(plan, alpha);
+  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override {
+    room_->set_rates(plan, rates);
   }
+  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override {
+    room_->set_gradients(plan, gradients);
+  }
+  void set_skip(ProxPlan& plan, const float* flag) override { room_->set_skip(plan, flag); }
   void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
   void prox_step(ProxPlan& plan) override { room_->prox_step(plan); }
   void set_control(ProxPlan& plan, const ControlRule& rule,
@@ -90,6 +94,16 @@ class ForwardingBackend : public Backend {
     room_->set_control(plan, rule, targets);
   }
   void control(ProxPlan& plan) override { room_->control(plan); }
+  void control(ProxPlan& plan, const std::int64_t* counts) override {
+    room_->control(plan, counts);
+  }
+  void copy_counts(ProxPlan& plan, std::int64_t* counts) override {
+    room_->copy_counts(plan, counts);
+  }
+  ControlState read_control(ProxPlan& plan) override { return room_->read_control(plan); }
+  void restore_control(ProxPlan& plan, const ControlState& state) override {
+    room_->restore_control(plan, state);
+  }
   void keep_targets(ProxPlan& plan) override { room_->keep_targets(plan); }
   void freeze(ProxPlan& plan) override { room_->freeze(plan); }
   std::vector<float> read_lambda(ProxPlan& plan) override { return room_->read_lambda(plan); }

@@ -344,7 +344,7 @@ TEST_P(Norm, NothingRunningMovesOnceThePlanHasStopped) {
   const auto plan = backend->make_plan({&tensor, 1}, 1);
   const float lambda = 0.0f;
   backend->set_lambda(*plan, {&lambda, 1});
-  backend->set_learning_rate(*plan, 1.0f);
+  backend->set_rate(*plan, {1.0f});
   backend->set_stop(*plan, {});
   layer.forward(Pass::kTrain, plan.get());  // not stopped yet
   const std::vector<float> mean = layer.running_mean.to_host(), var = layer.running_var.to_host();

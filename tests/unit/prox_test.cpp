@@ -109,7 +109,7 @@ void check_list(const Room& room, const std::vector<TensorCase>& cases, std::int
   }
   const auto plan = backend->make_plan(list, groups);
   backend->set_lambda(*plan, lambda);
-  backend->set_learning_rate(*plan, alpha);
+  backend->set_rate(*plan, {alpha});
   backend->set_stop(*plan, {});
   backend->prox_step(*plan);
   const StepStatus& status = backend->read_status(*plan);
@@ -197,7 +197,7 @@ TEST_P(Prox, StopsExactlyWhenTheRuleHolds) {
     Array<float> g(*backend, std::span<const float>(zeros));
     const ProxTensor tensor{w.data(), g.data(), 100, 0};
     const auto plan = backend->make_plan({&tensor, 1}, 1);
-    backend->set_learning_rate(*plan, 1.0f);
+    backend->set_rate(*plan, {1.0f});
     const float lambda = 1.0f;
     backend->set_lambda(*plan, {&lambda, 1});
     backend->set_stop(*plan, {{CountBand{30, 70}}, 1, after});
@@ -222,7 +222,7 @@ TEST_P(Prox, StopsWhenEnoughGroupsMeetTheirBands) {
   for (std::int32_t i = 0; i < 3; ++i)
     list.push_back({w.data() + 20 * i, g.data() + 20 * i, 20, i});
   const auto plan = backend->make_plan(list, 3);
-  backend->set_learning_rate(*plan, 1.0f);
+  backend->set_rate(*plan, {1.0f});
   const std::vector<float> lambda = {1.0f, 1.0f, 1.0f};
   backend->set_lambda(*plan, lambda);
   // Counts fall together from 19: the first band holds at 12…15, the second at 10…13, the third
@@ -279,21 +279,27 @@ TEST_P(Prox, CertificateIsTheMaximumOfItsDefinition) {
   EXPECT_EQ(backend->read_kkt(*plan)[1].on_nonzero, want[1].on_nonzero);
 }
 
-// PyTorch's SGD(momentum, nesterov) with its sums fused, one rounding each, then the threshold.
+struct Method {
+  StepKind kind;
+  float momentum;
+};
+
+// PyTorch's SGD(momentum, nesterov) as it rounds, then the threshold.
 struct ByDefinition {
-  StepMethod method;
+  Method method;
   float alpha, threshold;
   void step(float& w, float g, float& v) const {
-    v = std::fma(method.momentum, v, g);
+    const float kept = method.momentum * v;
+    v = kept + g;
     const float d = method.kind == StepKind::kNesterov ? std::fma(method.momentum, v, g) : v;
     w = soft_by_definition(std::fma(-alpha, d, w), threshold);
   }
 };
 
-constexpr StepMethod kMethods[] = {{StepKind::kMomentum, 0.9f},
-                                   {StepKind::kNesterov, 0.875f},
-                                   {StepKind::kMomentum, 0.0f},
-                                   {StepKind::kNesterov, 0.0f}};
+constexpr Method kMethods[] = {{StepKind::kMomentum, 0.9f},
+                               {StepKind::kNesterov, 0.875f},
+                               {StepKind::kMomentum, 0.0f},
+                               {StepKind::kNesterov, 0.0f}};
 
 TEST_P(Prox, MomentumIsItsDefinitionToTheBit) {
   constexpr float kGuard = 54321.0f;
@@ -302,7 +308,7 @@ TEST_P(Prox, MomentumIsItsDefinitionToTheBit) {
   SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
   const auto backend = GetParam().make();
   const std::vector<float> lambda = {0.4f, 0.9f};
-  for (const StepMethod& method : kMethods) {
+  for (const Method& method : kMethods) {
     for (const std::size_t offset : {0UL, 3UL}) {
       const ByDefinition free{method, 0.05f, 0.0f};
       std::vector<std::vector<float>> w, v, g;
@@ -327,9 +333,9 @@ TEST_P(Prox, MomentumIsItsDefinitionToTheBit) {
             list.size() == 1 ? -1 : static_cast<std::int32_t>(list.size() / 2);
         list.push_back({at[0], at[1], static_cast<std::int64_t>(n), group, at[2]});
       }
-      const auto plan = backend->make_plan(list, 2, method);
+      const auto plan = backend->make_plan(list, 2, method.kind);
       backend->set_lambda(*plan, lambda);
-      backend->set_learning_rate(*plan, free.alpha);
+      backend->set_rate(*plan, {free.alpha, method.momentum});
       backend->set_stop(*plan, {});
       for (int step = 0; step < 3; ++step) backend->prox_step(*plan);
       std::vector<std::uint64_t> nnz(2, 0);
@@ -366,7 +372,7 @@ TEST_P(Prox, MomentumFollowsThePublishedRecursionInFloat64) {
   const auto backend = GetParam().make();
   const std::size_t n = 50;
   const std::vector<float> centre = random.vector(n, -1.0f, 1.0f);
-  for (const StepMethod& method : kMethods) {
+  for (const Method& method : kMethods) {
     std::vector<float> w = random.vector(n, -1.0f, 1.0f);
     std::vector<double> exact(w.begin(), w.end());
     std::vector<double> speed(n, 0.0);
@@ -376,12 +382,12 @@ TEST_P(Prox, MomentumFollowsThePublishedRecursionInFloat64) {
     Array<float> device_g(*backend, static_cast<std::int64_t>(n));
     const ProxTensor tensor{device_w.data(), device_g.data(), static_cast<std::int64_t>(n), 0,
                             device_v.data()};
-    const auto plan = backend->make_plan({&tensor, 1}, 1, method);
+    const auto plan = backend->make_plan({&tensor, 1}, 1, method.kind);
     const float lambda = 0.3f;
     const float alpha = 0.1f;
     const double mu = static_cast<double>(method.momentum);
     backend->set_lambda(*plan, {&lambda, 1});
-    backend->set_learning_rate(*plan, alpha);
+    backend->set_rate(*plan, {alpha, method.momentum});
     backend->set_stop(*plan, {});
     for (int step = 0; step < 40; ++step) {
       std::vector<float> g(n);
@@ -410,14 +416,14 @@ TEST_P(Prox, MomentumStopsAtTheSameStepAndThenNeitherArrayMoves) {
   std::vector<float> ramp(40);
   for (std::size_t i = 0; i < ramp.size(); ++i) ramp[i] = static_cast<float>(i + 1);
   const std::vector<float> zeros(40, 0.0f);
-  for (const StepMethod& method : kMethods) {
+  for (const Method& method : kMethods) {
     Array<float> w(*backend, std::span<const float>(ramp));
     Array<float> g(*backend, std::span<const float>(zeros));
     Array<float> v(*backend, std::span<const float>(zeros));
     const ProxTensor tensor{w.data(), g.data(), 40, 0, v.data()};
-    const auto plan = backend->make_plan({&tensor, 1}, 1, method);
+    const auto plan = backend->make_plan({&tensor, 1}, 1, method.kind);
     const float lambda = 1.0f;
-    backend->set_learning_rate(*plan, 1.0f);
+    backend->set_rate(*plan, {1.0f, method.momentum});
     backend->set_lambda(*plan, {&lambda, 1});
     backend->set_stop(*plan, {{CountBand{0, 30}}, 1, 0});
     for (int i = 0; i < 10; ++i) backend->prox_step(*plan);

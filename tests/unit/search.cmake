@@ -1,2 +1,2 @@
-cth_test(search_test search_test.cpp search_rounds_test.cpp)
-cth_test(search_property_test search_property_test.cpp)
+cth_test(search_test search_test.cpp search_rounds_test.cpp run_schedule_test.cpp)
+cth_test(search_property_test search_property_test.cpp allocation_property_test.cpp)

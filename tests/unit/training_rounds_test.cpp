@@ -147,7 +147,8 @@ TEST_P(Rounds, MomentumAndScheduleFollowAFloat64Recursion) {
     Random random(41);
     SCOPED_TRACE(::testing::Message() << "seed " << random.seed() << ", nesterov " << nesterov);
     train::TrainerSettings s = settings(kBatch);
-    s.method = {nesterov ? StepKind::kNesterov : StepKind::kMomentum, static_cast<float>(mu)};
+    s.step = nesterov ? StepKind::kNesterov : StepKind::kMomentum;
+    s.momentum = static_cast<float>(mu);
     s.schedule = kCosine;
     Rig rig(GetParam().make(), small_data(random, kRows, 0, false), {3, 2}, s);
     const std::vector<float> start = rig.read();
@@ -187,7 +188,8 @@ TEST_P(Rounds, BeginAlikeWhateverWasBefore) {
   const DataSplit data = small_data(random, 40, 0, false);
   train::TrainerSettings s = settings(7);  // 6 batches an epoch; rounds end inside one
   s.sample_every = 1;
-  s.method = {StepKind::kMomentum, 0.9f};
+  s.step = StepKind::kMomentum;
+  s.momentum = 0.9f;
   s.schedule = kCosine;
   const auto round = [](Rig& rig, float lambda, const StopRule& rule) {
     std::vector<double> losses;
@@ -217,7 +219,8 @@ TEST_P(Rounds, LooksDisturbNothingAndAreTaggedWithTheirBytes) {
     const DataSplit data = small_data(random, 30, 11, classes);
     train::TrainerSettings s = settings(8);
     s.loss = classes ? train::LossKind::kCrossEntropy : train::LossKind::kMse;
-    s.method = {StepKind::kNesterov, 0.9f};
+    s.step = StepKind::kNesterov;
+    s.momentum = 0.9f;
     const std::vector<float> lambda(2, 0.01f);
     Rig blind(GetParam().make(), data, {3, 5, 2}, s);
     const std::uint64_t before = blind.backend->bytes_to_host();
@@ -273,7 +276,8 @@ TEST_P(Rounds, GradientsOfMiniBatchRunsAreTheFullOnes) {
   const std::vector<float> lambda(1, 1e-3f);
   for (const std::int64_t batch : {0L, 50L}) {
     train::TrainerSettings s = settings(batch);
-    s.method = {StepKind::kMomentum, 0.9f};
+    s.step = StepKind::kMomentum;
+    s.momentum = 0.9f;
     Rig rig(GetParam().make(), data, {3, 2}, s);
     if (batch > 0) {
       const std::vector<float> any(1, 0.1f);
