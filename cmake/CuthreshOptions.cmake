@@ -4,6 +4,8 @@ option(CUTHRESH_BUILD_BENCH "Build the benchmark executables" ON)
 option(CUTHRESH_BUILD_TESTS "Build the tests (needs GoogleTest and RapidCheck)" ON)
 option(CUTHRESH_ONEDNN "Use oneDNN for matrix products; without it the plain-loop engine does them" ON)
 option(CUTHRESH_ZLIB "Read gzipped data; without it a gzipped file is an error that says so" ON)
+option(CUTHRESH_STANDALONE
+       "A library that needs nothing at run time but those of C and C++: no oneDNN, no zlib, all else compiled in" OFF)
 option(CUTHRESH_WERROR "Treat warnings as errors" OFF)
 set(CUTHRESH_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 

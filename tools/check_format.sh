@@ -24,7 +24,7 @@ for folder in kernels include src tests tools bench examples; do
   [[ -d $folder ]] && folders+=("$folder")
 done
 mapfile -d '' -t files < <(find "${folders[@]}" -type f \
-  \( -name '*.hpp' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cuh' -o -name '*.cu' -o -name '*.h' \) -print0 | sort -z)
+  \( -name '*.hpp' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cuh' -o -name '*.cu' -o -name '*.h' -o -name '*.c' \) -print0 | sort -z)
 if [[ ${#files[@]} -eq 0 ]]; then
   echo "no source files under $root" >&2
   exit 1

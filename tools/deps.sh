@@ -8,16 +8,17 @@ set -euo pipefail
 
 build=(g++ cmake ninja-build ccache git ca-certificates libcli11-dev libtomlplusplus-dev
        nlohmann-json3-dev libspdlog-dev libfmt-dev libdnnl-dev zlib1g-dev)
-tests=(libgtest-dev libgmock-dev librapidcheck-dev python3)
-formatter=(clang-format-14) # without it the format check is skipped
+tests=(libgtest-dev libgmock-dev librapidcheck-dev python3 python3-numpy python3-torch pkg-config)
+# Without these a check is skipped: the format; the libtorch example (44 MB beside python3-torch).
+checks=(clang-format-14 libtorch-dev)
 peers=(python3-torch libopenblas0-pthread)
 
 wanted=("${build[@]}")
 optional=()
 case "${1:---build}" in
   --build) ;;
-  --test) wanted+=("${tests[@]}"); optional+=("${formatter[@]}") ;;
-  --peers) wanted+=("${tests[@]}" "${peers[@]}"); optional+=("${formatter[@]}") ;;
+  --test) wanted+=("${tests[@]}"); optional+=("${checks[@]}") ;;
+  --peers) wanted+=("${tests[@]}" "${peers[@]}"); optional+=("${checks[@]}") ;;
   -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "deps.sh: unknown option '$1'; use --build, --test or --peers" >&2; exit 2 ;;
 esac
