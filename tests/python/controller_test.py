@@ -38,9 +38,9 @@ def points(count, seed=0):
 class Reaches(unittest.TestCase):
     def test_an_mlp_is_brought_to_exactly_90_and_95_percent(self):
         makes = {
-            "ProxSGD": lambda m: ProxSGD(m, lr=0.1, momentum=0.9),
+            "ProxSGD": lambda m: ProxSGD(m, lr=0.05, momentum=0.9),
             "Nesterov": lambda m: ProxSGD(m, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4),
-            "SGD": lambda m: torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9),
+            "SGD": lambda m: torch.optim.SGD(m.parameters(), lr=0.05, momentum=0.9),
             "AdamW": lambda m: torch.optim.AdamW(m.parameters(), lr=0.01),
         }
         for sparsity in (0.9, 0.95):
@@ -61,7 +61,7 @@ class Reaches(unittest.TestCase):
 
     def test_the_papers_net_is_brought_to_exactly_90_and_95_percent(self):
         images = made_images(256)
-        for sparsity, make in ((0.9, lambda m: ProxSGD(m, lr=0.05, momentum=0.9)),
+        for sparsity, make in ((0.9, lambda m: ProxSGD(m, lr=0.02, momentum=0.9)),
                                (0.95, lambda m: torch.optim.Adam(m.parameters(), lr=1e-3))):
             with self.subTest(sparsity=sparsity):
                 model = PaperNet()

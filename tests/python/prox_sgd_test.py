@@ -67,7 +67,7 @@ class EqualToSgd(unittest.TestCase):
             for groups in (False, True):
                 with self.subTest(groups=groups, **options):
                     model = net()
-                    first, _ = self.compare(model, copy.deepcopy(model), options, groups, shrink=0.3)
+                    first, _ = self.compare(model, copy.deepcopy(model), options, groups, shrink=3.0)
                     self.assertGreater(sum(int((p == 0).sum()) for p in model.parameters()), 0)
                     self.assertEqual(sum(first.count_nonzero().values()), first.status().nonzeros)
 

@@ -35,7 +35,7 @@ class Traps(unittest.TestCase):
         model = mlp(20, 30, 5)
         optimizer = make(model)
         weights = [p for p in model.parameters() if p.dim() == 2]
-        controller = SparsityController(optimizer, target=0.9, steps=60, debias=0.5, model=None
+        controller = SparsityController(optimizer, target=0.9, steps=60, ramp=(0.05, 0.4), debias=0.5, model=None
                                         if isinstance(optimizer, ProxSGD) else model)
         zeros = []
 
@@ -60,7 +60,9 @@ class Traps(unittest.TestCase):
         for wanted in (1, 7, 50, 99):
             p = nn.Parameter(torch.ones(10, 10))
             optimizer = ProxSGD([p], lr=0.1)
-            controller = SparsityController(optimizer, target=wanted, steps=20)
+            # λ stays small: equal weights that shrink alike would all be gone at once.
+            controller = SparsityController(optimizer, target=wanted, steps=20, lambda_start=1e-6, integral_gain=0.0,
+                                            proportional_gain=0.0)
             for _ in range(20):
                 p.grad = torch.zeros_like(p)
                 optimizer.step()
