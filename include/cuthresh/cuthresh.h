@@ -26,8 +26,10 @@
    names them or, for gradients, until the next cth_plan_set_gradients. No call copies or keeps
    their contents.
    - A context, with its plans and controllers, may be used from any thread: calls on one context
-   wait for each other. Contexts do not disturb each other. Destroy controllers before their plan,
-   plans before their context. Every …_destroy takes NULL.
+   wait for each other. Contexts do not disturb each other. Handles may be destroyed in any order
+   and while another thread is in a call with another handle: what a plan needs of its context lives
+   as long as the plan. A controller whose plan is destroyed can only be destroyed: its other calls
+   are CTH_INVALID_ARGUMENT. Every …_destroy takes NULL.
    - Structs that may grow begin with struct_size: set it to sizeof, or start from the struct's
    …_INIT.
    - The method and its formulas: Shen, Wang, Xu, Yan, arXiv 2408.02801; where another source is
@@ -192,7 +194,7 @@ typedef struct cth_rate {
 /* As many as the plan has. λ keeps its meaning when α changes: the threshold is αλ, for each tensor
  * with its own α. */
 CTH_C_API cth_status cth_plan_set_rates(cth_plan* plan, const cth_rate* rates, size_t count);
-/* One a group, finite, ≥ 0. A controller sets them by itself. */
+/* One a group, finite, ≥ 0. A controller sets those of its targets by itself. */
 CTH_C_API cth_status cth_plan_set_lambda(cth_plan* plan, const float* lambda, size_t count);
 CTH_C_API cth_status cth_plan_read_lambda(cth_plan* plan, float* lambda, size_t count);
 /* A float32 in the device's memory: while it is not 0, steps and controllers change nothing,
@@ -269,13 +271,15 @@ typedef struct cth_target {
   double tolerance; /* ≥ 0: met with |nonzeros − wanted| ≤ tolerance·wanted. It changes nothing but
                        the report */
   float lambda; /* where λ begins, > 0; 0: found from the weights and learning rates of now, which
-                   waits */
+                   waits: λ at which only the wanted number would be left by the end of the ramp if
+                   no gradient held the weights. Must be given with total_weights */
   const uint64_t*
       least; /* [group_count]: the fewest nonzeros that each group is left with; NULL: no bound */
   const uint64_t* most; /* [group_count]: the most */
   /* Where other processes hold the rest of these weights: how many there are in all, which
      `nonzeros` and `sparsity` then mean; 0: these are all. No step finishes such a target: in
-     CTH_PHASE_FINISH they are plain ones, and the caller cuts. */
+     CTH_PHASE_FINISH they are plain ones, and the caller cuts, before the update after which
+     CTH_PHASE_DEBIAS comes. Without bounds. */
   uint64_t total_weights;
 } cth_target;
 
@@ -303,7 +307,8 @@ typedef struct cth_controller_options {
 CTH_C_API cth_status cth_controller_create(cth_plan* plan, const cth_target* targets, size_t count,
                                            const cth_controller_options* options,
                                            cth_controller** controller);
-/* λ of the groups stays what it is; the plan's steps are plain ones again. */
+/* λ of the groups stays what it is; the plan's steps are plain ones again, with a status that
+   begins anew and zeros that are no longer frozen. */
 CTH_C_API void cth_controller_destroy(cth_controller* controller);
 
 /* After each cth_prox_step: sets λ of the steps that follow and, when its time has come, that the
@@ -336,9 +341,9 @@ CTH_C_API cth_status cth_controller_phase(const cth_controller* controller, cth_
 typedef struct cth_target_report {
   uint64_t weights;
   uint64_t target;
-  uint64_t nonzeros; /* after the last step */
-  float lambda;
-  int32_t met; /* 1: within the tolerance */
+  uint64_t nonzeros; /* of the weights as they are; with total_weights: of those in this process */
+  float lambda;      /* of the groups that are above their least */
+  int32_t met;       /* 1: within the tolerance; with total_weights 0 */
 } cth_target_report;
 CTH_C_API cth_status cth_controller_read(cth_controller* controller, cth_target_report* reports,
                                          size_t targets);

@@ -33,9 +33,10 @@ std::unique_ptr<Backend> make_room(const cth_context_options& o) {
   options.device = o.device_type == CTH_CPU ? "cpu" : "cuda";
   options.engine = "tiled";  // no products are asked for
   options.threads = o.threads;
-  options.device_index = o.device_index;
-  options.stream = o.stream;
-  options.products = false;
+  if (o.device_index != 0 || o.stream != nullptr) {
+    unsupported(argument(kCreate, "options"), "only device 0 with a stream of its own",
+                name_of({o.device_type, o.device_index}), "pass 0 and NULL");
+  }
   try {
     return make_backend(options).backend;
   } catch (const InputError& error) {
@@ -77,7 +78,9 @@ cth_status cth_context_set_stream(cth_context* context, void* stream) {
     if (c.device.type == CTH_CPU && stream != nullptr) {
       invalid(argument(kFunction, "stream"), "the CPU has no streams", "a pointer", "pass NULL");
     }
-    c.backend->set_stream(stream);
+    if (c.device.type != CTH_CPU) {
+      unsupported(argument(kFunction, "stream"), "only a stream of its own", "a pointer", "");
+    }
   });
 }
 

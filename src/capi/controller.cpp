@@ -141,7 +141,6 @@ cth_status cth_controller_create(cth_plan* plan, const cth_target* targets, size
                                  cth_controller** controller) {
   return with_plan(kCreateController, plan, [&](Plan& p) {
     require(kCreateController, "controller", controller);
-    require(kCreateController, "targets", targets);
     require(kCreateController, "options", options);
     if (p.controller != nullptr) {
       invalid(argument(kCreateController, "plan"), "it has a controller already", "",
@@ -152,6 +151,7 @@ cth_status cth_controller_create(cth_plan* plan, const cth_target* targets, size
               "must be from 1 to the plan's groups, " + std::to_string(p.groups),
               std::to_string(count), "each group has at most one target");
     }
+    require(kCreateController, "targets", targets);
     const auto o = read_options<cth_controller_options>(kCreateController, options,
                                                         CTH_CONTROLLER_OPTIONS_INIT);
     const cuthresh::search::RunSchedule schedule = read_schedule(o);

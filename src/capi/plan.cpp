@@ -114,11 +114,11 @@ cth_status cth_plan_create(cth_context* context, const cth_plan_tensor* tensors,
                            const cth_plan_options* options, cth_plan** plan) {
   return with_context(kCreatePlan, context, [&](Context&) {
     require(kCreatePlan, "plan", plan);
-    require(kCreatePlan, "tensors", tensors);
     if (count < 1 || count > static_cast<std::size_t>(cuthresh::kMaxListEntries)) {
       invalid(argument(kCreatePlan, "count"), "must be from 1 to 2^24 tensors",
               std::to_string(count), "pass at least one tensor");
     }
+    require(kCreatePlan, "tensors", tensors);
     const auto o = read_options<cth_plan_options>(kCreatePlan, options, CTH_PLAN_OPTIONS_INIT);
     *plan = new cth_plan{make_plan(context->state, {tensors, count}, o)};
   });

@@ -149,7 +149,8 @@ TEST_F(CapiControllerErrors, Targets) {
   bad.groups = kOutside;
   bad.group_count = 2;
   refused({bad}, "cth_controller_create, targets[0].groups[1]: must be a group of the plan");
-  bad.groups = kTwice;
+  bad = target_of(kTwice, 10);
+  bad.group_count = 2;
   refused({bad}, "already");
   bad.group_count = 0;
   refused({bad}, "targets[0].group_count");
@@ -203,7 +204,7 @@ TEST_F(CapiControllerErrors, OptionsAndHandles) {
   const std::vector<cth_target> good = {target_of(nullptr, 20)};
   cth_controller_options o = steps_of(0);
   refused(good, "options->steps", o);
-  refused(good, "options->steps", steps_of(2));
+  refused(good, "options->steps", steps_of(1));
   o = steps_of(kTraining);
   o.ramp_end = 1.5;
   refused(good, "options->ramp_end", o);

@@ -32,8 +32,12 @@ TEST_P(CapiController, EndsWithExactlyOneTargetOverAllAndSaysWhereItStands) {
     EXPECT_EQ(report.nonzeros, nonzeros_of(network.list().weight(0).to_host()) +
                                    nonzeros_of(network.list().weight(2).to_host()));
     EXPECT_EQ(report.met, report.nonzeros == 28 ? 1 : 0);
-    if (i + 1 < schedule.rule.ramp_begin) EXPECT_EQ(report.lambda, 0.0f);
-    if (i >= schedule.finish_at) EXPECT_EQ(report.nonzeros, 28U) << "step " << i;
+    if (i + 1 < schedule.rule.ramp_begin) {
+      EXPECT_EQ(report.lambda, 0.0f);
+    }
+    if (i >= schedule.finish_at) {
+      EXPECT_EQ(report.nonzeros, 28U) << "step " << i;
+    }
   }
   EXPECT_EQ(phase_of(controller), CTH_PHASE_DONE);
   network.train(controller.get(), kSteps, kSteps + 3);  // as in the debias

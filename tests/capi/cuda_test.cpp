@@ -125,7 +125,9 @@ TEST(CapiCuda, ControlledStepsNeitherWaitNorReadNorAllocateBeforeTheFinish) {
   while (phase_of(controller) < CTH_PHASE_DONE) {
     ASSERT_CTH(cth_prox_step(network.plan()));
     ASSERT_CTH(cth_controller_update(controller.get()));
-    if (phase_of(controller) < CTH_PHASE_FINISH) EXPECT_EQ(simt::recording().allocations(), 0U);
+    if (phase_of(controller) < CTH_PHASE_FINISH) {
+      EXPECT_EQ(simt::recording().allocations(), 0U);
+    }
   }
   EXPECT_CTH(cth_context_bytes_to_host(network.list().context(), &after));
   EXPECT_EQ(after, before);

@@ -21,7 +21,6 @@ int main(void) {
   list.momentum = cth_cpu_float32(NULL, 0);
   list.group = 0;
   list.rate = 0;
-  controller_options.steps = 10;
   wrong += cth_context_create(&context_options, &context) != CTH_OK;
   wrong += cth_plan_create(context, &list, 1, &plan_options, &plan) != CTH_OK;
   wrong += cth_plan_set_rates(plan, &rate, 1) != CTH_OK;
@@ -29,6 +28,7 @@ int main(void) {
   wrong += cth_prox_step(plan) != CTH_OK;
   wrong += cth_plan_read_counts(plan, &nonzeros, 1) != CTH_OK;
   wrong += nonzeros != 1 || w[0] != 0.5f || w[1] != 0.0f;
+  wrong += cth_controller_create(plan, NULL, 0, &controller_options, NULL) != CTH_INVALID_ARGUMENT;
   wrong += cth_controller_update(NULL) != CTH_INVALID_ARGUMENT;
   wrong += cth_last_error()[0] == '\0';
   wrong += cth_cuda_float32(w, 3, 1).device_index != 1;

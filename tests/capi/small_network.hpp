@@ -40,7 +40,7 @@ class SmallNetwork {
     for (std::int64_t i = done; i < end; ++i) {
       set_gradients();
       ASSERT_CTH(cth_prox_step(plan()));
-      if (controller != nullptr) ASSERT_CTH(cth_controller_update(controller));
+      ASSERT_CTH(cth_controller_update(controller));
     }
   }
 
