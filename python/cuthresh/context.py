@@ -3,7 +3,7 @@
 from ctypes import byref, c_char_p, c_uint64, sizeof
 
 from . import _abi
-from ._handle import Handle, Owner
+from ._handle import Owner
 from ._library import check, library
 
 _DEVICES = {"cpu": _abi.CPU, "cuda": _abi.CUDA}
@@ -21,8 +21,7 @@ class Context(Owner):
             raise ValueError(f"cuthresh.Context: device must be one of {', '.join(_DEVICES)} (got {device!r})")
         options = _abi.ContextOptions(sizeof(_abi.ContextOptions), _DEVICES[device], index, threads, stream or None)
         self._stream = stream
-        self._own(Handle(library.cth_context_destroy,
-                         lambda made: library.cth_context_create(byref(options), made)))
+        self._own(library.cth_context_destroy, lambda made: library.cth_context_create(byref(options), made))
 
     @property
     def stream(self):

@@ -4,7 +4,7 @@ from ctypes import byref, c_int, c_int32, c_size_t, c_uint64, c_void_p, create_s
 from typing import NamedTuple, Optional, Sequence
 
 from . import _abi
-from ._handle import Handle, Owner
+from ._handle import Owner
 from ._library import check, library
 
 
@@ -43,9 +43,8 @@ class Controller(Owner):
                                          integral_gain, proportional_gain, update_every)
         self.plan = plan
         self.targets = len(structs)
-        self._own(Handle(library.cth_controller_destroy,
-                         lambda made: library.cth_controller_create(plan.pointer, array, len(structs),
-                                                                    byref(options), made), plan._handle))
+        self._own(library.cth_controller_destroy,
+                  lambda made: library.cth_controller_create(plan.pointer, array, len(structs), byref(options), made))
 
     def update(self):
         """After each step of the plan. Only enqueues."""

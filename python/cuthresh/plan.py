@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from . import _abi
 from ._arrays import memory_of
-from ._handle import Handle, Owner
+from ._handle import Owner
 from ._library import check, library
 
 
@@ -67,9 +67,8 @@ class Plan(Owner):
         self._owners = owners
         self._gradients = None
         self._skip = None
-        self._own(Handle(library.cth_plan_destroy,
-                         lambda made: library.cth_plan_create(context.pointer, array, len(structs), byref(options),
-                                                              made), context._handle))
+        self._own(library.cth_plan_destroy,
+                  lambda made: library.cth_plan_create(context.pointer, array, len(structs), byref(options), made))
         counts = c_size_t(), c_size_t()
         check(library.cth_plan_extents(self.pointer, byref(counts[0]), byref(counts[1])))
         self.tensors, self.groups, self.rates = len(structs), counts[0].value, counts[1].value

@@ -92,7 +92,7 @@ def cut_with_ties(rank):
     for wanted in (1, 5, 13, 40, 59):
         whole = torch.randint(-3, 4, (60,), generator=random).float()
         mine = [t.clone() for t in (whole[:25], whole[25:40])] if rank == 0 else [whole[40:].clone()]
-        keep_largest_(mine, wanted, dist.group.WORLD)
+        keep_largest_(mine, wanted, dist.group.WORLD, torch.device("cpu"))
         outcomes.append((whole.tolist(), torch.cat(mine).tolist(), wanted))
     return outcomes
 

@@ -68,7 +68,7 @@ class Engine:
     def refresh(self, rates, lambdas):
         """Makes plan and controller current. `rates`: a tuple (α, μ, weight decay) each; `lambdas`: one a
         group, which count for those that no controller has."""
-        if self._stale or [t.data_ptr() for t in map(local, self._parameters)] != self._pointers:
+        if self._stale or [tensor.data_ptr() for tensor in self._now_local()] != self._pointers:
             self._rebuild()
         elif self._device.type == "cuda":
             self._follow_stream()
@@ -82,6 +82,9 @@ class Engine:
             self._lambdas = lambdas
         if self._make_controller is not None and self._controller is None:
             self._restore_controller()
+
+    def _now_local(self):
+        return map(local, self._parameters) if self._are_shards else self._parameters
 
     def _follow_stream(self):
         stream = torch.cuda.current_stream(self._device).cuda_stream
@@ -121,6 +124,7 @@ class Engine:
                                       slot.rate) for slot, tensor in zip(layout.slots, tensors)],
                           layout.kind, layout.groups, layout.rates)
         self._parameters = [slot.parameter for slot in layout.slots]
+        self._are_shards = any(tensor is not whole for tensor, whole in zip(tensors, self._parameters))
         self._tensors = [tensor.detach() for tensor in tensors]  # keeps the memory that the plan has
         self._slot_groups = [slot.group for slot in layout.slots]
         self._pointers = [tensor.data_ptr() for tensor in tensors]
@@ -173,7 +177,8 @@ class Engine:
             if gradient is None:
                 pointers.append(None)
                 continue
-            gradient = local(gradient)
+            if self._are_shards:
+                gradient = local(gradient)
             if gradient.is_sparse or gradient.stride() != self._strides[i]:
                 gradient = self._laid_out(i, gradient)
             pointers.append(gradient.data_ptr())

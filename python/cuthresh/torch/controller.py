@@ -8,11 +8,15 @@ import torch
 
 from . import _amp, _select
 from ._engine import Engine, Layout, Slot
-from ._sharded import add_up, keep_largest_
+from ._sharded import add_up, first_lambda, keep_largest_
 from ._targets import Layer, aims_of, to_target
 from ._tensors import local
 from .prox_sgd import ProxSGD
 from .report import LayerLine, Report, TargetLine
+
+
+def _learning_rates(optimizer):
+    return {id(parameter): float(group["lr"]) for group in optimizer.param_groups for parameter in group["params"]}
 
 
 class _Fused:
@@ -27,6 +31,9 @@ class _Fused:
 
     def refresh(self):
         self.optimizer._refresh()
+
+    def learning_rates(self):
+        return _learning_rates(self.optimizer)
 
     def take_step(self):
         """False where the optimizer has taken none since."""
@@ -61,6 +68,11 @@ class _After:
         groups = [{"lr": self.lr}] if self.optimizer is None else self.optimizer.param_groups
         rates = [(float(group["lr"]), 0.0, 0.0) for group in groups[:self._rates]]
         self.engine.refresh(rates, [0.0] * len(self._slots))
+
+    def learning_rates(self):
+        if self.optimizer is None:
+            return {id(slot.parameter): self.lr for slot in self._slots}
+        return _learning_rates(self.optimizer)
 
     def take_step(self):
         if not self._stepped:  # a gradient scaler has left it out
@@ -144,18 +156,14 @@ class SparsityController:
         self.steps = steps
         self._tolerance, self._group = tolerance, process_group
         self._side = self._side_of(optimizer, penalise, model, lr)
-        sizes = torch.tensor([local(named.parameter).numel() for named, _ in self._side.layers])
-        if process_group is not None:
-            if least is not None or most is not None:
-                raise ValueError("SparsityController: least and most cannot be combined with process_group; give each "
-                                 "layer a target, {name: count}")
-            device = local(self._side.layers[0][0].parameter).device if self._side.layers else "cpu"
-            sizes = add_up(sizes.to(device), process_group)
-        self._layers = [Layer(named, group, size)
-                        for (named, group), size in zip(self._side.layers, sizes.tolist())]
+        if process_group is not None and (least is not None or most is not None):
+            raise ValueError("SparsityController: least and most cannot be combined with process_group; give each layer "
+                             "a target, {name: count}")
+        self._layers = self._with_sizes(self._side.layers)
         self._aims = aims_of(target, self._layers, per_layer, allocation)
-        targets = [to_target(aim, tolerance, lambda_start, least, most, process_group is not None)
-                   for aim in self._aims]
+        starts = [lambda_start or self._first_lambda(aim, (ramp[1] - ramp[0]) * steps) for aim in self._aims]
+        targets = [to_target(aim, tolerance, start, least, most, process_group is not None)
+                   for aim, start in zip(self._aims, starts)]
         options = {"steps": steps, "ramp": tuple(ramp), "finish": finish, "debias": debias,
                    "integral_gain": integral_gain, "proportional_gain": proportional_gain,
                    "update_every": update_every}
@@ -181,6 +189,22 @@ class SparsityController:
         raise TypeError("SparsityController: expected an optimizer or a model (got "
                         f"{type(optimizer).__name__})")
 
+    def _with_sizes(self, layers):
+        sizes = torch.tensor([local(named.parameter).numel() for named, _ in layers], dtype=torch.int64)
+        if self._group is not None and layers:
+            sizes = add_up(sizes.to(local(layers[0][0].parameter).device), self._group)
+        return [Layer(named, group, size) for (named, group), size in zip(layers, sizes.tolist())]
+
+    def _first_lambda(self, aim, ramp_steps):
+        """0, for the library to find, where all weights are here."""
+        if self._group is None:
+            return 0.0
+        parameters = [layer.named.parameter for layer in aim.layers]
+        rates = self._side.learning_rates()
+        tensors = [local(parameter).detach() for parameter in parameters]
+        return first_lambda(tensors, [rates[id(parameter)] for parameter in parameters], aim.nonzeros, ramp_steps,
+                            self._group, tensors[0].device)
+
     @torch.no_grad()
     def step(self):
         """After optimizer.step(): thresholds where that has not, and sets λ of the steps that follow. Does
@@ -193,7 +217,8 @@ class SparsityController:
             return
         if engine.controller.phase == "finish":
             for aim in self._aims:
-                keep_largest_(engine.tensors_of({layer.group for layer in aim.layers}), aim.nonzeros, self._group)
+                keep_largest_(engine.tensors_of({layer.group for layer in aim.layers}), aim.nonzeros, self._group,
+                              engine.device)
             engine.announce()
         if self._counts is None or self._counts.device != engine.device:
             self._counts = torch.zeros(len(self._aims), dtype=torch.int64, device=engine.device)
