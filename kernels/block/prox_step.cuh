@@ -68,9 +68,9 @@ struct TileStep {
   static constexpr int kWide = static_cast<int>(sizeof(Compute) / sizeof(Storage));
   // 16-byte ones a unit.
   static constexpr int kLoads = (Step::kGradient ? 1 : 0) + kWide * (Step::kMomentum ? 2 : 1);
-  // Units in flight: with 64 registers room for eight loads beside the state, four beside the
-  // certificate's.
-  static constexpr int kBudget = (kExtras & kCertificate) != 0 ? 4 : 8;
+  // Units in flight: with 64 registers room for eight loads beside the state; four beside the
+  // certificate's, and where all of them are weights, which wait there for their store.
+  static constexpr int kBudget = (kExtras & kCertificate) != 0 || !Step::kGradient ? 4 : 8;
   static constexpr int kInFlight = kBudget > kLoads ? kBudget / kLoads : 1;
   static constexpr auto kStride = static_cast<std::int32_t>(kThreads);
 

@@ -11,6 +11,7 @@ namespace cuthresh {
 CTH_HD std::uint32_t magnitude_key(float x) {
   return __builtin_bit_cast(std::uint32_t, x) & 0x7fffffffU;
 }
+inline constexpr std::uint32_t kInfinityKey = 0x7f800000U;
 CTH_HD float magnitude_from_key(std::uint32_t key) {
   return __builtin_bit_cast(float, key);
 }

@@ -28,6 +28,24 @@ struct ControlGroup {
   float log_integral = 0.0f;
 };
 
+/// How many nonzeros a group is left with at the least and at the most. A least of 0 and a most of
+/// its size are no bounds.
+struct GroupBounds {
+  std::uint64_t least = 0;
+  std::uint64_t most = 0;
+
+  /// Of `above` entries that are large enough so many stay, where `nonzero` are not zero.
+  CTH_HD std::uint64_t kept(std::uint64_t above, std::uint64_t nonzero) const {
+    const std::uint64_t low = least < nonzero ? least : nonzero;
+    const std::uint64_t kept = above > low ? above : low;
+    return kept < most ? kept : most;
+  }
+  /// λ of a group that has so many nonzeros: what it has too few of is not taken from it.
+  CTH_HD float lambda(float of_target, std::uint64_t nonzero) const {
+    return least > 0 && nonzero <= least ? 0.0f : of_target;
+  }
+};
+
 /// The logarithm of the count that the schedule asks for after `step` steps: evenly from all
 /// weights to a tenth more than the target. Evenly, because weights whose initial values lie evenly
 /// on an interval, shrunk by αλ a step, reach zero evenly: λ need not move much. A tenth more,
@@ -47,7 +65,7 @@ CTH_HD float scheduled_log_count(const ControlRule& rule, const ControlGroup& gr
 
 /// λ for the steps that follow, from the count after `step` steps. The error is log n − log n
 /// wanted, cut to ±1; the integral part moves in `group`. 0 where all weights are wanted.
-CTH_HD float controlled_lambda(const ControlRule& rule, ControlGroup& group, std::uint64_t count,
+CTH_HD float controlled_lambda(const ControlRule& rule, ControlGroup& group, std::int64_t count,
                                std::int64_t step) {
   if (step < rule.ramp_begin || group.target >= group.size) return 0.0f;
   const float log_count = log_float(static_cast<float>(count > 0 ? count : 1));

@@ -22,7 +22,7 @@ CTH_HD float survivor_shrinkage(float threshold, float least) {
 
 /// `least`: the smallest magnitude that stays, the k-th largest. Entries equal to it stay only
 /// where `tie_stays`. With least = 0 fewer than k entries are nonzero, and all of them stay; with
-/// least < 0, for what has no target, all do.
+/// least < 0, for what has no target, all do; with least = ∞, for k = 0, none.
 /// NaN becomes zero here: the step before has counted it and ended the run.
 struct KeepLargest {
   float least;

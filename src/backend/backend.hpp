@@ -200,6 +200,10 @@ class Backend {
   virtual std::uint64_t bytes_to_host() const = 0;
   /// Waits until everything enqueued is done, for whoever takes the time.
   virtual void synchronize() = 0;
+  /// All that follows is enqueued there and comes after all that was enqueued before; where one of
+  /// the two streams is being captured, the order is the caller's. CUDA: the caller's cudaStream_t,
+  /// null being the default stream, which outlives its use here. CPU: null.
+  virtual void set_stream(void* stream) = 0;
   /// Called after every step that is enqueued without a look at it: waits where the device is too
   /// far behind, so that few steps are enqueued beyond one that stops. Nothing is read back.
   virtual void throttle() = 0;

@@ -36,16 +36,26 @@ void check_rates(std::span<const StepRate> rates, std::size_t count);
 void check_skip(const float* flag);
 /// set_stop: no band, one, or one a group; a number of bands to hold at once that can.
 void check_stop(const StopRule& rule, std::size_t groups);
+/// What a room keeps of a controlled run. What keep_targets() cuts together is a selection: the
+/// groups of a target, each group of one with bounds by itself, none of a target that other devices
+/// hold a part of.
+struct ControlLayout {
+  std::vector<ControlGroup> targets;
+  std::vector<std::int32_t> target_of;     ///< a group; −1: none
+  std::vector<GroupBounds> bounds;         ///< a group
+  std::vector<std::int32_t> selection_of;  ///< a group; −1: none
+  std::vector<std::uint64_t> wanted;  ///< a selection: how many it keeps; 0 where bounds decide
+  std::vector<std::int32_t> bounded;  ///< targets with bounds
+};
 /// set_control: a ramp that begins before it ends, finite gains ≥ 0, a finite range > 0; targets of
-/// 1 … their groups' size, λ finite and > 0; groups that exist, each in one target at most. Returns
-/// the target of each group, −1 for those without.
-std::vector<std::int32_t> check_control(const ControlRule& rule,
-                                        std::span<const ControlTarget> targets,
-                                        std::span<const ProxTensor> tensors, std::size_t groups);
-/// The controller's state to begin with.
-std::vector<ControlGroup> control_groups(std::span<const ControlTarget> targets,
-                                         std::span<const ProxTensor> tensors,
-                                         std::span<const std::int32_t> target_of);
+/// 1 … their size, λ finite and > 0; groups that exist, each in one target at most; bounds for each
+/// of its groups or none, that let the target be met.
+ControlLayout check_control(const ControlRule& rule, std::span<const ControlTarget> targets,
+                            std::span<const ProxTensor> tensors, std::size_t groups);
+/// restore_control: a λ a group, finite and ≥ 0; a finite integral part a target; steps ≥ 0.
+void check_state(const ControlState& state, std::size_t groups, std::size_t targets);
+/// Counts of the caller: not null, aligned.
+void check_counts(const std::int64_t* counts);
 /// read_bracket_medians: one bracket in all or one a group. True: one over all groups.
 bool check_brackets(std::size_t brackets, std::size_t groups);
 /// read_kth_gradient: 1 ≤ k ≤ size.

@@ -124,8 +124,8 @@ void update(const char* function, Controller& c, const std::int64_t* counts) {
   c.update(counts);
 }
 
-void check_counts(const char* function, const Controller& c, const std::int64_t* counts,
-                  std::size_t targets) {
+void check_device_counts(const char* function, const Controller& c, const std::int64_t* counts,
+                         std::size_t targets) {
   require(function, "device_counts", counts);
   check_aligned(argument(function, "device_counts"), counts, alignof(std::int64_t));
   require_count(function, "targets", targets, c.targets(), "targets of the controller");
@@ -185,7 +185,7 @@ cth_status cth_controller_copy_counts(cth_controller* controller, int64_t* devic
                                       size_t targets) {
   constexpr char kFunction[] = "cth_controller_copy_counts";
   return with_controller(kFunction, controller, [&](Controller& c) {
-    check_counts(kFunction, c, device_counts, targets);
+    check_device_counts(kFunction, c, device_counts, targets);
     c.copy_counts(device_counts);
   });
 }
@@ -194,7 +194,7 @@ cth_status cth_controller_update_from(cth_controller* controller, const int64_t*
                                       size_t targets) {
   constexpr char kFunction[] = "cth_controller_update_from";
   return with_controller(kFunction, controller, [&](Controller& c) {
-    check_counts(kFunction, c, device_counts, targets);
+    check_device_counts(kFunction, c, device_counts, targets);
     update(kFunction, c, device_counts);
   });
 }

@@ -52,13 +52,6 @@ struct Plan {
 /// A context around a room that is there already: for tests, which try every room.
 cth_context* make_context(std::unique_ptr<Backend> backend, const Device& device);
 
-/// Gives up a handle's share of its state while no other call on its context runs.
-template <class State>
-void release(std::shared_ptr<State>& state, std::shared_ptr<Context> context) {
-  const std::lock_guard lock(context->mutex);
-  state.reset();
-}
-
 }  // namespace cuthresh::capi
 
 struct cth_context {

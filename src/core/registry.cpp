@@ -18,17 +18,19 @@ struct Gpu {
 
 #if defined(CTH_WITH_CUDA)
 
-Gpu find_gpu(const std::string& precision) {
+Gpu find_gpu(const BackendOptions& options) {
   Gpu gpu;
-  gpu.reason = cuda::unavailable();
+  gpu.reason = cuda::unavailable(options.device_index);
   if (!gpu.reason.empty()) return gpu;
   try {
-    gpu.backend = cuda::make_cuda_backend(precision == "tf32" ? cuda::Precision::kTf32
-                                                              : cuda::Precision::kFp32);
+    const auto precision =
+        options.precision == "tf32" ? cuda::Precision::kTf32 : cuda::Precision::kFp32;
+    gpu.backend = cuda::make_cuda_backend(precision, options.device_index, options.stream);
   } catch (const InternalError& error) {  // e.g. a device that another process has for itself
     gpu.reason = error.what();
     return gpu;
   }
+  if (!options.networks) return gpu;
   // Without matrix products no network trains there.
   gpu.reason = gpu.backend->unsupported(Operation::kDense);
   if (!gpu.reason.empty()) gpu.backend.reset();
@@ -37,7 +39,7 @@ Gpu find_gpu(const std::string& precision) {
 
 #else
 
-Gpu find_gpu(const std::string&) {
+Gpu find_gpu(const BackendOptions&) {
   return {nullptr, "this build has no CUDA room"};
 }
 
@@ -55,7 +57,7 @@ ChosenBackend make_backend(const BackendOptions& options) {
   ChosenBackend chosen;
   std::string reason;
   if (options.device != "cpu") {
-    Gpu gpu = find_gpu(options.precision);
+    Gpu gpu = find_gpu(options);
     if (gpu.backend != nullptr) {
       chosen.backend = std::move(gpu.backend);
       chosen.why = chosen.backend->description();
@@ -67,7 +69,12 @@ ChosenBackend make_backend(const BackendOptions& options) {
     }
     reason = ": " + gpu.reason;
   }
+  if (options.device == "cpu" && options.device_index != 0) {
+    throw InputError({"run.device", "the CPU has no device of this number",
+                      std::to_string(options.device_index), "use 0, or device = \"cuda\""});
+  }
   chosen.backend = cpu::make_cpu_backend(options.engine, options.threads);
+  if (options.device == "cpu" && options.stream) chosen.backend->set_stream(*options.stream);
   chosen.why = chosen.backend->description() + reason;
   return chosen;
 }

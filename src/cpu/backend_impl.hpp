@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/checks.hpp"
 #include "cpu/conv.hpp"
 #include "cpu/gemm.hpp"
 #include "cpu/loops.hpp"
@@ -33,6 +34,7 @@ class CpuBackend final : public Backend {
   void download(void* to, const void* from, std::size_t bytes) override;
   std::uint64_t bytes_to_host() const override { return bytes_to_host_; }
   void synchronize() override {}
+  void set_stream(void* stream) override;
   void throttle() override {}
 
   void dense_forward(const DenseForward& args) override;
@@ -85,9 +87,11 @@ class CpuBackend final : public Backend {
   std::vector<KktResult> read_kkt(ProxPlan& plan) override;
 
  private:
-  void step_all(CpuPlan& plan, bool with_threshold);
+  /// `keeping`: without a threshold for what keep_targets() cuts.
+  void step_all(CpuPlan& plan, bool keeping);
   StepCounts step_chunk(const CpuPlan& plan, const PlanChunk& chunk, bool with_threshold) const;
-  void keep_target(CpuPlan& plan, std::size_t target);
+  void share_target(CpuPlan& plan, std::int32_t target);
+  void keep_selection(CpuPlan& plan, std::size_t selection);
   /// Runs the loss of `rows` in fixed blocks, so that its sum does not depend on the thread count.
   template <class Block>
   void run_loss(const LossArgs& args, std::int64_t rows, std::int64_t block_rows, Block block);
@@ -148,8 +152,7 @@ class CpuPlan final : public ProxPlan {
 
   // A controlled run.
   ControlRule control_rule;
-  std::vector<ControlGroup> controlled;             // a target
-  std::vector<std::int32_t> target_of;              // a group: its target, or −1
+  ControlLayout controlled;
   std::vector<std::vector<std::uint32_t>> support;  // a tensor: a bit an entry; empty: not frozen
 
   const StepRate& rate_of(const ProxTensor& tensor) const {
@@ -159,6 +162,13 @@ class CpuPlan final : public ProxPlan {
   bool skipped() const { return skip != nullptr && *skip != 0.0f; }
   /// αλ; 0 for what is not penalised.
   float threshold_of(const ProxTensor& tensor) const;
+  /// Whether keep_targets() cuts the group.
+  bool is_cut(std::int32_t group) const {
+    const std::vector<std::int32_t>& selections = controlled.selection_of;
+    return group >= 0 && !selections.empty() && selections[static_cast<std::size_t>(group)] >= 0;
+  }
+  /// Nonzeros of each target after the latest step.
+  std::vector<std::int64_t> target_counts() const;
   /// The bits of a chunk's entries; null when they are not frozen.
   const std::uint32_t* support_of(const PlanChunk& chunk) const;
   /// The status's counts from those of the chunks.

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "backend/check_values.hpp"
 #include "cpu/backend_impl.hpp"
 #include "cuthresh/error.hpp"
 
@@ -22,6 +23,11 @@ void* CpuBackend::allocate(std::size_t bytes) {
   }
   if (large) ::madvise(pointer, rounded, MADV_HUGEPAGE);
   return pointer;
+}
+
+void CpuBackend::set_stream(void* stream) {
+  if (stream == nullptr) return;
+  refuse("set_stream", "the CPU has no streams", hex(stream), "pass a null pointer");
 }
 
 void CpuBackend::deallocate(void* pointer) noexcept {

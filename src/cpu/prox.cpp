@@ -87,14 +87,14 @@ void CpuBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   CpuPlan& p = as_cpu_plan(plan);
   check_stop(rule, p.groups);
   p.rule = rule;
-  p.controlled.clear();
+  p.controlled = {};
   p.support.clear();
   p.status = {};
   p.status.nnz.assign(p.groups, 0);
 }
 
 void CpuBackend::prox_step(ProxPlan& plan) {
-  step_all(as_cpu_plan(plan), true);
+  step_all(as_cpu_plan(plan), false);
 }
 
 StepCounts CpuBackend::step_chunk(const CpuPlan& p, const PlanChunk& chunk,
@@ -112,11 +112,12 @@ StepCounts CpuBackend::step_chunk(const CpuPlan& p, const PlanChunk& chunk,
   return loops_.prox_step(p.kind, w, g, v, n, p.rate_of(tensor), threshold);
 }
 
-void CpuBackend::step_all(CpuPlan& p, bool with_threshold) {
+void CpuBackend::step_all(CpuPlan& p, bool keeping) {
   StepStatus& status = p.status;
   if (status.stopped || p.skipped()) return;
   p.for_chunks(threads_, [&](std::size_t i) {
-    p.chunk_counts[i] = step_chunk(p, p.chunks[i], with_threshold);
+    const bool cut = keeping && p.is_cut(p.tensors[p.chunks[i].tensor].group);
+    p.chunk_counts[i] = step_chunk(p, p.chunks[i], !cut);
   });
   p.add_up_counts();
   ++status.steps;

@@ -57,6 +57,33 @@ class Selection {
     return *nth;
   }
 
+  /// A bin holds 2^shift keys, and at most 4096 of them hold a range.
+  static std::uint32_t bin_shift(KeyRange range) {
+    std::uint32_t shift = 0;
+    while ((range.last >> shift) - (range.first >> shift) >= kBins) ++shift;
+    return shift;
+  }
+  static KeyRange bin_range(KeyRange range, std::uint32_t shift, std::size_t bin) {
+    const auto first = static_cast<std::uint32_t>((range.first >> shift) + bin) << shift;
+    return {std::max(first, range.first), std::min(first + ((1U << shift) - 1U), range.last)};
+  }
+  /// How many keys each bin has, the lowest first.
+  std::vector<std::uint64_t> histogram(KeyRange range, std::uint32_t shift) const {
+    const std::size_t width = (range.last >> shift) - (range.first >> shift) + 1;
+    const auto parts = static_cast<std::size_t>(threads_.count());
+    std::vector<std::uint64_t> bins(width * parts, 0);
+    threads_.run(static_cast<int>(parts), [&](int part, int all) {
+      for_share(part, all, [&](const PlanChunk&, const float* x, std::int64_t n) {
+        loops_.histogram(x, n, range, shift, bins.data() + width * static_cast<std::size_t>(part));
+      });
+    });
+    for (std::size_t part = 1; part < parts; ++part) {
+      for (std::size_t i = 0; i < width; ++i) bins[i] += bins[part * width + i];
+    }
+    bins.resize(width);
+    return bins;
+  }
+
  private:
   static constexpr std::int64_t kSmall = 1 << 16;  // so many are all kept
   static constexpr std::int64_t kFewest = 64;      // fewer in a sample say nothing
@@ -167,31 +194,13 @@ class Selection {
   /// holds the rank: three passes at most over a whole float range, all of them reads.
   std::uint32_t by_radix(KeyRange range, std::uint64_t rank) const {
     for (;;) {
-      std::uint32_t shift = 0;
-      while ((range.last >> shift) - (range.first >> shift) >= kBins) ++shift;
+      const std::uint32_t shift = bin_shift(range);
       const std::vector<std::uint64_t> bins = histogram(range, shift);
       std::size_t bin = 0;
       while (rank >= bins[bin]) rank -= bins[bin++];
-      const std::uint32_t first = static_cast<std::uint32_t>((range.first >> shift) + bin) << shift;
-      if (shift == 0) return first;
-      range = {std::max(first, range.first), std::min(first + ((1U << shift) - 1U), range.last)};
+      range = bin_range(range, shift, bin);
+      if (shift == 0) return range.first;
     }
-  }
-
-  std::vector<std::uint64_t> histogram(KeyRange range, std::uint32_t shift) const {
-    const std::size_t width = (range.last >> shift) - (range.first >> shift) + 1;
-    const auto parts = static_cast<std::size_t>(threads_.count());
-    std::vector<std::uint64_t> bins(width * parts, 0);
-    threads_.run(static_cast<int>(parts), [&](int part, int all) {
-      for_share(part, all, [&](const PlanChunk&, const float* x, std::int64_t n) {
-        loops_.histogram(x, n, range, shift, bins.data() + width * static_cast<std::size_t>(part));
-      });
-    });
-    for (std::size_t part = 1; part < parts; ++part) {
-      for (std::size_t i = 0; i < width; ++i) bins[i] += bins[part * width + i];
-    }
-    bins.resize(width);
-    return bins;
   }
 
   const CpuPlan& plan_;

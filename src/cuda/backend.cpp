@@ -2,11 +2,10 @@
 
 #include "cuda/backend_impl.hpp"
 #include "cuda/cuda_backend.hpp"
+#include "cuda/device.hpp"
 
 namespace cuthresh::cuda {
 namespace {
-
-constexpr int kDevice = 0;
 
 std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
@@ -14,8 +13,8 @@ std::string version_text(int version) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int device, Precision precision)
-    : context_(device, precision), precision_(precision) {}
+CudaBackend::CudaBackend(int device, Precision precision, std::optional<StreamView> stream)
+    : context_(device, precision, stream), precision_(precision) {}
 
 std::string CudaBackend::description() const {
   return "cuda (" + context_.name() + ", " + blas_description() + ", " +
@@ -28,7 +27,7 @@ std::string CudaBackend::unsupported(Operation operation) const {
   return {};
 }
 
-std::string unavailable() {
+std::string unavailable(int device) {
   int count = 0;  // left alone on an error
   cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) {
@@ -38,13 +37,21 @@ std::string unavailable() {
   if (status != cudaSuccess) return "no CUDA device: " + error_text(status);
   if (count == 0) return "no CUDA device: none is visible, see CUDA_VISIBLE_DEVICES";
 
+  if (device < 0 || device >= count) {
+    return "no CUDA device " + std::to_string(device) + ": there " +
+           (count == 1 ? "is one, 0" : "are " + std::to_string(count) + ", from 0 on");
+  }
+
   int pools = 0;
-  status = cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, kDevice);
+  status = cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device);
   if (status == cudaSuccess && pools == 0) {
     return "the CUDA device has no stream-ordered memory pools";
   }
-  if (status == cudaSuccess) status = cudaSetDevice(kDevice);
-  if (status == cudaSuccess) status = probe_kernels();
+  if (status == cudaSuccess) {
+    Health health;
+    const OnDevice current(health, device);
+    status = probe_kernels();
+  }
   if (status != cudaSuccess) {
     (void)cudaGetLastError();
     return "the CUDA device cannot run this build's kernels: " + error_text(status);
@@ -52,8 +59,11 @@ std::string unavailable() {
   return {};
 }
 
-std::unique_ptr<Backend> make_cuda_backend(Precision precision) {
-  return std::make_unique<CudaBackend>(kDevice, precision);
+std::unique_ptr<Backend> make_cuda_backend(Precision precision, int device,
+                                           std::optional<void*> stream) {
+  std::optional<StreamView> callers;
+  if (stream) callers = StreamView::callers(*stream);
+  return std::make_unique<CudaBackend>(device, precision, callers);
 }
 
 }  // namespace cuthresh::cuda

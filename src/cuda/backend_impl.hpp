@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,7 +18,7 @@ namespace cuthresh::cuda {
 /// prox, select.
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, Precision precision);
+  CudaBackend(int device, Precision precision, std::optional<StreamView> stream);
 
   /// For who captures what the room enqueues: its stream.
   Context& context() noexcept { return context_; }
@@ -34,6 +35,7 @@ class CudaBackend final : public Backend {
   std::uint64_t bytes_to_host() const override { return context_.bytes_to_host(); }
   void synchronize() override;
   void throttle() override;
+  void set_stream(void* stream) override;
 
   void dense_forward(const DenseForward& args) override;
   void dense_backward(const DenseBackward& args) override;
@@ -90,6 +92,10 @@ class CudaBackend final : public Backend {
   void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
   /// The step without a threshold.
   void gradient_step(CudaPlan& plan);
+  void launch_control(const CudaPlan& plan, const std::int64_t* counts);
+  void count_weights(CudaPlan& plan, const SelectGroups& groups);
+  /// How many each group keeps of the targets with bounds.
+  void share_targets(CudaPlan& plan, const SelectGroups& groups);
 
   Context context_;
   Precision precision_;

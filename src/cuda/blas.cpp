@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "cuda/device.hpp"
 #include "cuthresh/error.hpp"
 
 #if !defined(CTH_INTERPRETED)
@@ -64,18 +65,20 @@ std::string blas_description() {
   return "cuBLAS " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100);
 }
 
-Blas::Blas(Health& health, StreamView stream, void* workspace, std::size_t workspace_bytes,
-           Precision precision)
-    : health_(health), library_(blas_library()) {
+Blas::Blas(Health& health, int device, StreamView stream, void* workspace,
+           std::size_t workspace_bytes, Precision precision)
+    : health_(health),
+      device_(device),
+      library_(blas_library()),
+      workspace_(workspace),
+      workspace_bytes_(workspace_bytes) {
   if (!library_.missing.empty()) {
     throw InternalError({"cuBLAS", "not available", library_.missing,
                          "install CUDA's cuBLAS, or use device = \"cpu\""});
   }
   check(library_.create(&handle_), "cublasCreate");
   try {
-    // The stream first: setting it takes a workspace back.
-    check(library_.set_stream(handle_, stream.get()), "cublasSetStream");
-    check(library_.set_workspace(handle_, workspace, workspace_bytes), "cublasSetWorkspace");
+    set_stream(stream);
     check(library_.set_math_mode(handle_, precision == Precision::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH
                                                                         : CUBLAS_DEFAULT_MATH),
           "cublasSetMathMode");
@@ -89,10 +92,17 @@ Blas::~Blas() {
   (void)library_.destroy(handle_);
 }
 
+void Blas::set_stream(StreamView stream) {
+  // The stream first: setting it takes a workspace back.
+  check(library_.set_stream(handle_, stream.get()), "cublasSetStream");
+  check(library_.set_workspace(handle_, workspace_, workspace_bytes_), "cublasSetWorkspace");
+}
+
 // A row-major matrix is the transpose of a column-major one with the same bytes, so cuBLAS is asked
 // for cᵀ = op(b)ᵀ·op(a)ᵀ: the factors change places and keep their flags.
 void Blas::multiply(const MatrixProduct& p) {
   health_.require_usable("cublasSgemm");
+  const OnDevice current(health_, device_);
   const int m = narrow(p.n, "a column count");
   const int n = narrow(p.m, "a row count");
   const int k = narrow(p.k, "an inner extent");

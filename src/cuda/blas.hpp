@@ -41,23 +41,27 @@ struct MatrixProduct {
   float* c = nullptr;
 };
 
-/// A cuBLAS handle on one stream. Its workspace is ours: cuBLAS would otherwise allocate, which a
-/// captured graph cannot hold, and results would depend on which stream came first.
+/// A cuBLAS handle on one stream at a time. Its workspace is ours: cuBLAS would otherwise allocate,
+/// which a captured graph cannot hold, and results would depend on which stream came first.
 class Blas {
  public:
-  Blas(Health& health, StreamView stream, void* workspace, std::size_t workspace_bytes,
+  Blas(Health& health, int device, StreamView stream, void* workspace, std::size_t workspace_bytes,
        Precision precision);
   ~Blas();
   Blas(const Blas&) = delete;
   Blas& operator=(const Blas&) = delete;
 
+  void set_stream(StreamView stream);
   void multiply(const MatrixProduct& product);
 
  private:
   void check(cublasStatus_t status, const char* call) const;
 
   Health& health_;
+  int device_;
   const BlasLibrary& library_;
+  void* workspace_;
+  std::size_t workspace_bytes_;
   cublasHandle_t handle_ = nullptr;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "cuthresh/error.hpp"
 
@@ -11,17 +12,14 @@ namespace {
 // What NVIDIA recommends for Hopper and Blackwell; older devices ask for 4 MiB.
 constexpr std::size_t kBlasWorkspace = std::size_t{32} << 20;
 
-int select(Health& health, int device) {
-  health.check(cudaSetDevice(device), "cudaSetDevice");
-  return device;
-}
-
 }  // namespace
 
-Context::Context(int device, Precision precision)
-    : device_(select(health_, device)),
+Context::Context(int device, Precision precision, std::optional<StreamView> stream)
+    : device_(device),
       precision_(precision),
-      stream_(health_),
+      own_stream_(stream ? std::nullopt : std::optional<Stream>(std::in_place, health_, device)),
+      stream_(stream ? *stream : own_stream_->view()),
+      handover_(health_),
       pace_(health_),
       pool_(health_, device) {
   cudaDeviceProp properties{};
@@ -32,6 +30,7 @@ Context::Context(int device, Precision precision)
 }
 
 Context::~Context() {
+  const OnDevice current = here();
   dnn_.reset();
   blas_.reset();
   for (const Buffer& buffer : scratch_) deallocate(buffer.data);
@@ -40,9 +39,31 @@ Context::~Context() {
   if (pinned_ != nullptr) health_.note(cudaFreeHost(pinned_), "cudaFreeHost");
 }
 
+void Context::set_stream(StreamView stream) {
+  if (stream.get() == stream_.get()) return;
+  health_.require_usable("set_stream");
+  const OnDevice current = here();
+  handover_.order(stream_, stream);
+  stream_ = stream;
+  if (blas_ != nullptr) blas_->set_stream(stream);
+  if (dnn_ != nullptr) dnn_->set_stream(stream);
+}
+
+void Context::throttle() {
+  health_.require_usable("throttle");
+  const OnDevice current = here();
+  pace_.step(stream_);
+}
+
+void Context::synchronize() {
+  const OnDevice current = here();
+  health_.check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
+}
+
 void* Context::allocate(std::size_t bytes) {
   health_.require_usable("cudaMallocFromPoolAsync");
   if (bytes == 0) return nullptr;
+  const OnDevice current = here();
   void* pointer = nullptr;
   const cudaError_t status = cudaMallocFromPoolAsync(&pointer, bytes, pool_.get(), stream().get());
   if (status == cudaErrorMemoryAllocation) {
@@ -62,12 +83,14 @@ void* Context::allocate(std::size_t bytes) {
 
 void Context::deallocate(void* pointer) noexcept {
   if (pointer == nullptr) return;
+  const OnDevice current = here();
   health_.note(cudaFreeAsync(pointer, stream().get()), "cudaFreeAsync");
 }
 
 void Context::upload(void* to, const void* from, std::size_t bytes) {
   health_.require_usable("upload");
   if (bytes == 0) return;
+  const OnDevice current = here();
   cudaPointerAttributes attributes{};
   health_.check(cudaPointerGetAttributes(&attributes, from), "cudaPointerGetAttributes");
   health_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream().get()),
@@ -78,6 +101,7 @@ void Context::upload(void* to, const void* from, std::size_t bytes) {
 void Context::copy(void* to, const void* from, std::size_t bytes) {
   health_.require_usable("copy");
   if (bytes == 0) return;
+  const OnDevice current = here();
   health_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream().get()),
                 "cudaMemcpyAsync");
 }
@@ -85,12 +109,14 @@ void Context::copy(void* to, const void* from, std::size_t bytes) {
 void Context::zero(void* to, std::size_t bytes) {
   health_.require_usable("zero");
   if (bytes == 0) return;
+  const OnDevice current = here();
   health_.check(cudaMemsetAsync(to, 0, bytes, stream().get()), "cudaMemsetAsync");
 }
 
 void Context::to_host(void* to, const void* from, std::size_t bytes, std::size_t more) {
   health_.require_usable("to_host");
   if (bytes == 0) return;
+  const OnDevice current = here();
   health_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream().get()),
                 "cudaMemcpyAsync");
   bytes_to_host_ += bytes + more;
@@ -99,6 +125,7 @@ void Context::to_host(void* to, const void* from, std::size_t bytes, std::size_t
 
 const std::byte* Context::read(const void* from, std::size_t bytes, std::size_t more) {
   if (bytes > pinned_bytes_) {
+    const OnDevice current = here();
     health_.require_usable("cudaMallocHost");
     // A page at least: status, medians and certificates of 64 layers fit without growing.
     const std::size_t wanted = std::max<std::size_t>(bytes, 4096);
@@ -142,14 +169,19 @@ std::int64_t Context::grid(std::int64_t wanted, std::int64_t resident) {
 
 Blas& Context::blas() {
   if (blas_ == nullptr) {
+    const OnDevice current = here();
     if (workspace_ == nullptr) workspace_ = allocate(kBlasWorkspace);
-    blas_ = std::make_unique<Blas>(health_, stream(), workspace_, kBlasWorkspace, precision_);
+    blas_ =
+        std::make_unique<Blas>(health_, device_, stream(), workspace_, kBlasWorkspace, precision_);
   }
   return *blas_;
 }
 
 Dnn& Context::dnn() {
-  if (dnn_ == nullptr) dnn_ = std::make_unique<Dnn>(health_, stream(), precision_);
+  if (dnn_ == nullptr) {
+    const OnDevice current = here();
+    dnn_ = std::make_unique<Dnn>(health_, device_, stream(), precision_);
+  }
   return *dnn_;
 }
 

@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "cuda/blas.hpp"
 #include "cuda/check.hpp"
 #include "cuda/cuda_backend.hpp"
+#include "cuda/device.hpp"
 #include "cuda/dnn.hpp"
 #include "cuda/pool.hpp"
 #include "cuda/stream.hpp"
@@ -30,18 +32,24 @@ enum class Scratch : std::uint8_t {
 };
 
 /// Everything that belongs to one device: stream, memory, handles, and the way back to the host.
-/// Owned by one backend, used by one thread, which must keep `device` its current one.
+/// Owned by one backend, used by one thread at a time. Each member that asks something of CUDA
+/// makes the device current while it does.
 class Context {
  public:
-  Context(int device, Precision precision);
+  /// On a stream of its own, or the caller's.
+  Context(int device, Precision precision, std::optional<StreamView> stream = {});
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
   Health& health() noexcept { return health_; }
-  StreamView stream() const noexcept { return stream_.view(); }
-  Pace& pace() noexcept { return pace_; }
-  void synchronize() { stream_.synchronize(); }
+  StreamView stream() const noexcept { return stream_; }
+  /// All that follows is enqueued there, and comes after all that was enqueued before.
+  void set_stream(StreamView stream);
+  void throttle();
+  void synchronize();
+  /// The device is current as long as the result lives.
+  OnDevice here() noexcept { return {health_, device_}; }
   int device() const noexcept { return device_; }
   int processors() const noexcept { return processors_; }
   const std::string& name() const noexcept { return name_; }
@@ -77,6 +85,7 @@ class Context {
     const auto key = reinterpret_cast<const void*>(kernel);
     const auto found = resident_.find(key);
     if (found != resident_.end()) return found->second;
+    const OnDevice current = here();
     int a_processor = 0;
     health_.check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&a_processor, kernel,
                                                                 static_cast<int>(threads), 0),
@@ -101,7 +110,9 @@ class Context {
   Health health_;
   int device_;
   Precision precision_;
-  Stream stream_;
+  std::optional<Stream> own_stream_;  // none where the caller gave one
+  StreamView stream_;
+  Handover handover_;
   Pace pace_;
   Pool pool_;
   std::string name_;

@@ -3,10 +3,10 @@
 #include "backend/checks.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/launch.hpp"
-#include "cuthresh/error.hpp"
 #include "kernels/block/control.cuh"
 #include "kernels/block/keep_largest.cuh"
 #include "kernels/block/prox_step.cuh"
+#include "kernels/block/share_target.cuh"
 #include "kernels/block/support.cuh"
 
 namespace cuthresh::cuda {
@@ -20,67 +20,132 @@ constexpr std::uint32_t kSelectThreads = 512;
 void CudaBackend::set_control(ProxPlan& plan, const ControlRule& rule,
                               std::span<const ControlTarget> targets) {
   CudaPlan& p = as_cuda_plan(plan);
-  const std::vector<std::int32_t> target_of = check_control(rule, targets, p.tensors(), p.groups());
-  const std::vector<ControlGroup> groups = control_groups(targets, p.tensors(), target_of);
-  context_.upload(p.control_groups(), groups.data(), groups.size() * sizeof(ControlGroup));
-  context_.upload(p.target_of(), target_of.data(), target_of.size() * sizeof(std::int32_t));
-  context_.zero(p.lambda(), p.groups() * sizeof(float));
+  p.control = check_control(rule, targets, p.tensors(), p.groups());
   p.control_rule = rule;
-  p.targets = static_cast<std::int32_t>(targets.size());
+  const auto upload = [&](auto* to, const auto& from) {
+    context_.upload(to, from.data(), from.size() * sizeof(from[0]));
+  };
+  upload(p.control_groups(), p.control.targets);
+  upload(p.target_of(), p.control.target_of);
+  upload(p.selection_of(), p.control.selection_of);
+  upload(p.group_bounds(), p.control.bounds);
+  upload(p.wanted(), p.control.wanted);
+  upload(p.bounded(), p.control.bounded);
+  context_.zero(p.lambda(), p.groups() * sizeof(float));
 }
 
 void CudaBackend::control(ProxPlan& plan) {
-  const CudaPlan& p = as_cuda_plan(plan);
-  if (p.targets == 0) return;
+  launch_control(as_cuda_plan(plan), nullptr);
+}
+
+void CudaBackend::control(ProxPlan& plan, const std::int64_t* counts) {
+  check_counts(counts);
+  launch_control(as_cuda_plan(plan), counts);
+}
+
+void CudaBackend::launch_control(const CudaPlan& p, const std::int64_t* counts) {
+  if (p.control.targets.empty()) return;
   const ControlArguments args{p.control_rule,
                               p.control_groups(),
                               p.target_of(),
+                              p.group_bounds(),
                               p.status(),
                               p.lambda(),
-                              p.targets,
+                              static_cast<std::int32_t>(p.control.targets.size()),
                               static_cast<std::int32_t>(p.groups()),
+                              counts,
                               p.skip};
   launch(context_, {"control_kernel", 1, kThreads}, control_kernel<kThreads>, args);
 }
 
-void CudaBackend::control(ProxPlan&, const std::int64_t*) {
-  throw InternalError({"control", "not yet", "", ""});
+void CudaBackend::copy_counts(ProxPlan& plan, std::int64_t* counts) {
+  check_counts(counts);
+  const CudaPlan& p = as_cuda_plan(plan);
+  const auto targets = static_cast<std::int32_t>(p.control.targets.size());
+  if (targets == 0) return;
+  launch(context_, {"copy_counts_kernel", 1, kThreads}, copy_counts_kernel<kThreads>, p.target_of(),
+         p.status(), counts, targets, static_cast<std::int32_t>(p.groups()));
 }
 
-void CudaBackend::copy_counts(ProxPlan&, std::int64_t*) {
-  throw InternalError({"copy_counts", "not yet", "", ""});
+ControlState CudaBackend::read_control(ProxPlan& plan) {
+  const CudaPlan& p = as_cuda_plan(plan);
+  ControlState state;
+  state.lambda = read_lambda(plan);
+  std::uint64_t steps = 0;
+  std::memcpy(&steps, context_.read(&p.status()->steps, sizeof steps), sizeof steps);
+  state.steps = static_cast<std::int64_t>(steps);
+  std::vector<ControlGroup> targets(p.control.targets.size());
+  if (targets.empty()) return state;
+  const std::size_t bytes = targets.size() * sizeof(ControlGroup);
+  std::memcpy(targets.data(), context_.read(p.control_groups(), bytes, 8 * targets.size()), bytes);
+  for (const ControlGroup& target : targets) state.log_integral.push_back(target.log_integral);
+  return state;
 }
 
-ControlState CudaBackend::read_control(ProxPlan&) {
-  throw InternalError({"read_control", "not yet", "", ""});
-}
-
-void CudaBackend::restore_control(ProxPlan&, const ControlState&) {
-  throw InternalError({"restore_control", "not yet", "", ""});
+void CudaBackend::restore_control(ProxPlan& plan, const ControlState& state) {
+  CudaPlan& p = as_cuda_plan(plan);
+  std::vector<ControlGroup> targets = p.control.targets;
+  check_state(state, p.groups(), targets.size());
+  for (std::size_t t = 0; t < targets.size(); ++t) targets[t].log_integral = state.log_integral[t];
+  const auto steps = static_cast<std::uint64_t>(state.steps);
+  context_.upload(&p.status()->steps, &steps, sizeof steps);
+  context_.upload(p.lambda(), state.lambda.data(), state.lambda.size() * sizeof(float));
+  context_.upload(p.control_groups(), targets.data(), targets.size() * sizeof(ControlGroup));
 }
 
 void CudaBackend::keep_targets(ProxPlan& plan) {
   CudaPlan& p = as_cuda_plan(plan);
+  const auto selections = static_cast<std::int32_t>(p.control.wanted.size());
+  if (selections == 0) return prox_step(plan);
   gradient_step(p);
-  if (p.targets == 0) return;
-  const SelectGroups groups(p.target_of());
-  launch(context_, {"keep_begin_kernel", 1, kThreads}, keep_begin_kernel<kThreads>,
-         p.control_groups(), p.targets, p.select_header(), p.select_states());
-  std::uint64_t* bins = p.bins();
+  const SelectGroups groups(p.selection_of());
+  if (!p.control.bounded.empty()) share_targets(p, groups);
+  launch(context_, {"keep_begin_kernel", 1, kThreads}, keep_begin_kernel<kThreads>, p.wanted(),
+         selections, p.select_header(), p.select_states());
   for (std::int32_t pass = 0; pass < kSelectMaxPasses; ++pass) {
-    launch(context_, {"select_count_kernel", p.tile_count(), kSelectThreads},
-           select_count_kernel<WeightSource, kSelectThreads>, p.list(), groups, p.select_header(),
-           p.select_states(), bins);
-    launch(context_, {"select_pick_kernel", p.targets, kSelectThreads},
+    count_weights(p, groups);
+    launch(context_, {"select_pick_kernel", selections, kSelectThreads},
            select_pick_kernel<kSelectThreads>, p.select_header(), p.select_states(),
-           p.select_results(), bins, p.targets);
+           p.select_results(), p.bins(), selections);
   }
-  launch(context_, {"keep_ties_kernel", p.targets, kThreads}, keep_ties_kernel<kThreads>, p.list(),
-         groups, p.select_states(), p.tie_ends(), p.targets);
-  const KeepLargestPenalty penalty{p.list().tensors, groups, p.select_states(), p.tie_ends()};
+  launch(context_, {"keep_ties_kernel", selections, kThreads}, keep_ties_kernel<kThreads>, p.list(),
+         groups, p.select_states(), p.tie_ends(), selections);
+  const KeepLargestPenalty penalty{p.list().tensors, groups, p.select_states(), p.tie_ends(),
+                                   reads_gradient(p.kind())};
   launch(context_, {"prox_step_kernel", p.tile_count(), kThreads},
          prox_step_kernel<float, ThresholdStep<float>, KeepLargestPenalty, kSecondHalf, kThreads>,
          step_arguments(p), penalty);
+}
+
+/// A pass over the weights of every selection that runs.
+void CudaBackend::count_weights(CudaPlan& p, const SelectGroups& groups) {
+  launch(context_, {"select_count_kernel", p.tile_count(), kSelectThreads},
+         select_count_kernel<WeightSource, kSelectThreads>, p.list(), groups, p.select_header(),
+         p.select_states(), p.bins());
+}
+
+void CudaBackend::share_targets(CudaPlan& p, const SelectGroups& groups) {
+  const auto count = static_cast<std::int32_t>(p.control.bounded.size());
+  const ShareArguments args{p.control_groups(),
+                            p.bounded(),
+                            p.target_of(),
+                            p.selection_of(),
+                            p.group_bounds(),
+                            p.status(),
+                            p.select_header(),
+                            p.select_states(),
+                            p.bins(),
+                            p.share_counts(),
+                            p.wanted(),
+                            count,
+                            static_cast<std::int32_t>(p.groups()),
+                            static_cast<std::int32_t>(p.control.wanted.size())};
+  launch(context_, {"share_begin_kernel", 1, kThreads}, share_begin_kernel<kThreads>, args);
+  for (std::int32_t pass = 0; pass < kSelectMaxPasses; ++pass) {
+    count_weights(p, groups);
+    launch(context_, {"share_pick_kernel", count, kSelectThreads},
+           share_pick_kernel<kSelectThreads>, args);
+  }
 }
 
 void CudaBackend::freeze(ProxPlan& plan) {

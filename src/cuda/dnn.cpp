@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/checks_conv.hpp"
+#include "cuda/device.hpp"
 #include "cuthresh/error.hpp"
 
 #if !defined(CTH_INTERPRETED)
@@ -100,19 +101,23 @@ DnnConvolution::~DnnConvolution() {
   if (x != nullptr) (void)library.destroy_tensor(x);
 }
 
-Dnn::Dnn(Health& health, StreamView stream, Precision precision)
-    : health_(health), library_(dnn_library()), precision_(precision) {
+Dnn::Dnn(Health& health, int device, StreamView stream, Precision precision)
+    : health_(health), device_(device), library_(dnn_library()), precision_(precision) {
   if (!library_.missing.empty()) {
     throw InternalError({"cuDNN", "not available", library_.missing,
                          "install cuDNN 9 or 8 for CUDA, or use device = \"cpu\""});
   }
   check(library_.create(&handle_), "cudnnCreate");
   try {
-    check(library_.set_stream(handle_, stream.get()), "cudnnSetStream");
+    set_stream(stream);
   } catch (...) {
     (void)library_.destroy(handle_);
     throw;
   }
+}
+
+void Dnn::set_stream(StreamView stream) {
+  check(library_.set_stream(handle_, stream.get()), "cudnnSetStream");
 }
 
 Dnn::~Dnn() {
@@ -125,6 +130,7 @@ const DnnConvolution& Dnn::prepare(DnnPass pass, const ConvShape& s) {
   const auto found = prepared_.find(key);
   if (found != prepared_.end()) return *found->second;
   health_.require_usable("cudnnGetConvolutionForwardAlgorithm_v7");
+  const OnDevice current(health_, device_);
   auto made = std::make_unique<DnnConvolution>(library_, pass);
   describe(*made, s);
   choose(*made, s);
@@ -254,6 +260,7 @@ void Dnn::choose(DnnConvolution& made, const ConvShape& s) {
 
 void Dnn::run(const DnnConvolution& c, const float* first, const float* second, float* to,
               void* workspace) {
+  const OnDevice current(health_, device_);
   const float one = 1.0f;
   const float zero = 0.0f;
   switch (c.pass) {

@@ -69,16 +69,17 @@ class DnnConvolution {
   std::size_t workspace = 0;  ///< bytes
 };
 
-/// A cuDNN handle on one stream, and what it has prepared. Images and weights are channels-last,
-/// [rows, height, width, channels] and [out, height, width, in]: the one combination in which cuDNN
-/// documents all three passes for float32. Algorithms are deterministic.
+/// A cuDNN handle on one stream at a time, and what it has prepared. Images and weights are
+/// channels-last, [rows, height, width, channels] and [out, height, width, in]: the one combination
+/// in which cuDNN documents all three passes for float32. Algorithms are deterministic.
 class Dnn {
  public:
-  Dnn(Health& health, StreamView stream, Precision precision);
+  Dnn(Health& health, int device, StreamView stream, Precision precision);
   ~Dnn();
   Dnn(const Dnn&) = delete;
   Dnn& operator=(const Dnn&) = delete;
 
+  void set_stream(StreamView stream);
   /// Prepared at the first call for a shape (activation aside), then only looked up.
   const DnnConvolution& prepare(DnnPass pass, const ConvShape& shape);
   /// kForward: y from x and w; kData: dx from dy and w; kFilter: dw from x and dy. `workspace`
@@ -93,6 +94,7 @@ class Dnn {
   void check(cudnnStatus_t status, const char* call) const;
 
   Health& health_;
+  int device_;
   const DnnLibrary& library_;
   Precision precision_;
   cudnnHandle_t handle_ = nullptr;

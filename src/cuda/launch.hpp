@@ -27,6 +27,7 @@ void launch(Context& context, const Launch& how, void (*kernel)(P...), A&&... ar
   context.health().require_usable(how.kernel);
   const std::int64_t blocks =
       context.grid(how.blocks, context.resident_blocks(kernel, how.threads));
+  const OnDevice current = context.here();
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned int>(blocks));
   config.blockDim = dim3(how.threads);

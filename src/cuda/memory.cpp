@@ -30,9 +30,12 @@ void CudaBackend::synchronize() {
   context_.synchronize();
 }
 
+void CudaBackend::set_stream(void* stream) {
+  context_.set_stream(StreamView::callers(stream));
+}
+
 void CudaBackend::throttle() {
-  context_.health().require_usable("throttle");
-  context_.pace().step(context_.stream());
+  context_.throttle();
 }
 
 }  // namespace cuthresh::cuda

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/check_values.hpp"
 #include "backend/checks.hpp"
-#include "cuthresh/error.hpp"
 
 namespace cuthresh::cuda {
 namespace {
@@ -24,16 +24,14 @@ void check_device(Context& context, const char* call, std::size_t tensor, const 
     context.health().check(cudaPointerGetAttributes(&attributes, byte), "cudaPointerGetAttributes");
     if (attributes.type == cudaMemoryTypeManaged) continue;
     if (attributes.type != cudaMemoryTypeDevice) {
-      throw InternalError({where, std::string(name) + " is not device memory",
-                           byte == bytes ? "its first byte" : "its last byte",
-                           "allocate it with this backend"});
+      refuse(where, std::string(name) + " is not device memory",
+             byte == bytes ? "its first byte" : "its last byte", "allocate it on the device");
     }
     if (attributes.device != context.device()) {
-      throw InternalError({where,
-                           std::string(name) + " lies on another device than the plan's, " +
-                               std::to_string(context.device()),
-                           "device " + std::to_string(attributes.device),
-                           "allocate it with this backend"});
+      refuse(where,
+             std::string(name) + " lies on another device than the plan's, " +
+                 std::to_string(context.device()),
+             "device " + std::to_string(attributes.device), "move it there");
     }
   }
 }
@@ -98,6 +96,11 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   select_results_ = place(selections() * sizeof(SelectResult));
   control_groups_ = place(groups_ * sizeof(ControlGroup));
   target_of_ = place(groups_ * sizeof(std::int32_t));
+  selection_of_ = place(groups_ * sizeof(std::int32_t));
+  group_bounds_ = place(groups_ * sizeof(GroupBounds));
+  wanted_ = place(groups_ * sizeof(std::uint64_t));
+  bounded_ = place(groups_ * sizeof(std::int32_t));
+  share_counts_ = place(groups_ * sizeof(ShareCount));
   tie_ends_ = place(groups_ * sizeof(TieEnd));
 
   // Counters, λ, rates and the stop rule start at zero, the bytes of which are zeros.
@@ -118,6 +121,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
 
 CudaPlan::~CudaPlan() {
   if (announced_ != nullptr) {
+    const OnDevice current = context_.here();
     // Not stream-ordered: a step under way may still write there.
     context_.health().note(cudaStreamSynchronize(context_.stream().get()), "cudaStreamSynchronize");
     context_.health().note(cudaFreeHost(announced_), "cudaFreeHost");
@@ -153,6 +157,7 @@ void CudaPlan::replace_gradients(std::vector<ProxTensor> list) {
 std::uint32_t CudaPlan::begin_run() {
   if (announced_ == nullptr) {
     context_.health().require_usable("cudaHostAlloc");
+    const OnDevice current = context_.here();
     void* word = nullptr;
     context_.health().check(cudaHostAlloc(&word, sizeof(std::uint32_t), cudaHostAllocMapped),
                             "cudaHostAlloc");

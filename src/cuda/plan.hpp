@@ -5,10 +5,12 @@
 #include <span>
 #include <vector>
 
+#include "backend/checks.hpp"
 #include "cuda/context.hpp"
 #include "kernels/block/keep_largest.cuh"
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/select.cuh"
+#include "kernels/block/share_target.cuh"
 
 namespace cuthresh::cuda {
 
@@ -38,13 +40,18 @@ class CudaPlan final : public ProxPlan {
   // A controlled run.
   ControlGroup* control_groups() const { return at<ControlGroup>(control_groups_); }
   std::int32_t* target_of() const { return at<std::int32_t>(target_of_); }
+  std::int32_t* selection_of() const { return at<std::int32_t>(selection_of_); }
+  GroupBounds* group_bounds() const { return at<GroupBounds>(group_bounds_); }
+  std::uint64_t* wanted() const { return at<std::uint64_t>(wanted_); }
+  std::int32_t* bounded() const { return at<std::int32_t>(bounded_); }
+  ShareCount* share_counts() const { return at<ShareCount>(share_counts_); }
   /// [groups], always 0.
   const float* no_lambda() const { return at<float>(no_lambda_); }
   TieEnd* tie_ends() const { return at<TieEnd>(tie_ends_); }
   /// [tensors]: the bits of each penalised tensor, else null; made when first asked for.
   std::uint32_t** support();
   ControlRule control_rule;
-  std::int32_t targets = 0;  ///< of the controlled run; 0: there is none
+  ControlLayout control;  ///< of the controlled run; no targets: there is none
   bool frozen = false;
   /// While it is not 0, in device memory, steps and control() do nothing; null: never.
   const float* skip = nullptr;
@@ -94,6 +101,7 @@ class CudaPlan final : public ProxPlan {
   std::size_t end_ = 0;
   std::size_t status_ = 0, sums_ = 0, lambda_ = 0, rates_ = 0, stop_ = 0, tensors_ = 0, tiles_ = 0,
               results_ = 0, select_ = 0, select_results_ = 0, control_groups_ = 0, target_of_ = 0,
+              selection_of_ = 0, group_bounds_ = 0, wanted_ = 0, bounded_ = 0, share_counts_ = 0,
               no_lambda_ = 0, tie_ends_ = 0;
   std::byte* memory_ = nullptr;
   std::uint64_t* bins_ = nullptr;

@@ -108,7 +108,7 @@ void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   context_.upload(p.stop(), &record, sizeof record);
   context_.upload(p.bands(), rule.bands.data(), rule.bands.size() * sizeof(CountBand));
   context_.zero(p.status(), p.status_bytes());
-  p.targets = 0;
+  p.control = {};
   p.frozen = false;
 }
 

@@ -1,8 +1,11 @@
 #include "cuda/stream.hpp"
 
+#include "cuda/device.hpp"
+
 namespace cuthresh::cuda {
 
-Stream::Stream(Health& health) : health_(health) {
+Stream::Stream(Health& health, int device) : health_(health) {
+  const OnDevice here(health, device);
   health.check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
                "cudaStreamCreateWithFlags");
 }
@@ -11,8 +14,30 @@ Stream::~Stream() {
   health_.note(cudaStreamDestroy(stream_), "cudaStreamDestroy");
 }
 
-void Stream::synchronize() const {
-  health_.check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+Handover::~Handover() {
+  if (event_ != nullptr) health_.note(cudaEventDestroy(event_), "cudaEventDestroy");
+}
+
+bool Handover::is_captured(StreamView stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaError_t error = cudaStreamIsCapturing(stream.get(), &status);
+  // The default stream, while another that waits for it is captured.
+  if (error == cudaErrorStreamCaptureImplicit) {
+    (void)cudaGetLastError();
+    return true;
+  }
+  health_.check(error, "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+void Handover::order(StreamView earlier, StreamView later) {
+  if (is_captured(earlier) || is_captured(later)) return;
+  if (event_ == nullptr) {
+    health_.check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming),
+                  "cudaEventCreateWithFlags");
+  }
+  health_.check(cudaEventRecord(event_, earlier.get()), "cudaEventRecord");
+  health_.check(cudaStreamWaitEvent(later.get(), event_, 0), "cudaStreamWaitEvent");
 }
 
 Pace::~Pace() {

@@ -10,12 +10,16 @@
 
 namespace cuthresh::cuda {
 
-/// A stream that someone else owns. There is none for the default stream: it cannot be made from 0,
-/// so work never lands there, where it would wait for everything else on the device.
+/// A stream that someone else owns. The default stream, where work waits for everything else on the
+/// device, has to be named by callers(): nothing lands there by a forgotten argument.
 class StreamView {
  public:
   StreamView(int) = delete;
   StreamView(std::nullptr_t) = delete;
+  /// The caller's cudaStream_t; null is the default stream.
+  static StreamView callers(void* stream) noexcept {
+    return StreamView(static_cast<cudaStream_t>(stream));
+  }
   cudaStream_t get() const noexcept { return stream_; }
 
  private:
@@ -24,21 +28,38 @@ class StreamView {
   cudaStream_t stream_;
 };
 
-/// Owner of a stream of its own, which does not wait for the default stream.
+/// Owner of a stream of its own on a device, which does not wait for the default stream.
 class Stream {
  public:
-  explicit Stream(Health& health);
+  Stream(Health& health, int device);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   StreamView view() const noexcept { return StreamView(stream_); }
-  /// Waits until everything enqueued is done.
-  void synchronize() const;
 
  private:
   Health& health_;
   cudaStream_t stream_ = nullptr;
+};
+
+/// Makes what is enqueued on one stream from here on wait for what is on another by now.
+class Handover {
+ public:
+  explicit Handover(Health& health) noexcept : health_(health) {}
+  ~Handover();
+  Handover(const Handover&) = delete;
+  Handover& operator=(const Handover&) = delete;
+
+  /// Nothing where one of them is being captured: a graph holds what is enqueued into it, and work
+  /// outside it cannot be waited for from inside.
+  void order(StreamView earlier, StreamView later);
+
+ private:
+  bool is_captured(StreamView stream);
+
+  Health& health_;
+  cudaEvent_t event_ = nullptr;  // made when first needed
 };
 
 /// Keeps a host that only enqueues near its device: every kSteps steps it waits for the step that

@@ -38,8 +38,8 @@ class Row:
 
 # 64 registers let 1024 threads share a multiprocessor, 80 let 768. The first row that matches counts.
 TABLE = (
-    # The second half of an exact step reads w alone.
-    Row(r"prox_step_kernelIfNS_8KeepStepIfEE", 64, loads=4, stores=4),
+    # The threshold alone, and the second half of an exact step, read w only.
+    Row(r"prox_step_kernelIfNS_13ThresholdStepIfEE", 64, in_flight=4, stores=5),
     # The support's bits are read between the loads of w and g and the stores.
     Row(r"prox_step_kernelIf.*FrozenSupport", 64, in_flight=6, stores=5),
     Row(r"control_kernel", 64),
@@ -68,7 +68,7 @@ TABLE = (
     Row(r"softmax_narrow_kernel", 64),
     Row(r"softmax_wide_kernel", 64),
     Row(r"gather_images_kernel", 64, stores=2),
-    Row(r"set_value_kernel", 16),
+    Row(r"set_values_kernel", 32),
     Row(r"gather_rows_kernel", 40, loads=1, stores=1),
     Row(r"initialise_uniform_kernel", 32, stores=1),
     # Batch normalisation: the loads of a loop over rows, and those of a channel's constants.

@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <span>
 
+#include "backend/checks.hpp"
 #include "cpu/cpu_backend.hpp"
 #include "kernels/block/control.cuh"
 #include "kernels/block/keep_largest.cuh"
+#include "kernels/block/share_target.cuh"
 #include "kernels/block/support.cuh"
 #include "step_list.hpp"
 
@@ -16,6 +19,7 @@ namespace {
 
 constexpr std::uint32_t kBlock = 32;
 constexpr std::uint32_t kPickBlock = 512;
+constexpr std::uint32_t kShareBlock = 64;
 constexpr std::int64_t kTile = 64;
 
 /// Few distinct magnitudes: many entries are equal to the smallest that stays.
@@ -36,7 +40,10 @@ std::vector<TensorCase<float>> tied_tensors(Random& random) {
 }
 
 const std::vector<ControlTarget> kKeepTargets = {{{0, 2}, 200, 0.5f}, {{1}, 33, 0.25f}};
-const std::vector<std::int32_t> kTargetOf = {0, 1, 0};
+/// Of 151 and 200 entries in groups 0 and 2 the first keeps more than its share and the second
+/// less; group 1 has just one number between its bounds that can be.
+const std::vector<ControlTarget> kBounded = {{{0, 2}, 200, 0.5f, {120, 0}, {151, 70}},
+                                             {{1}, 33, 0.25f, {33}, {40}}};
 const ControlRule kKeepRule = {0, 4, 0.5f, 1.0f, 3.0f};
 
 /// The same list in room A.
@@ -45,58 +52,115 @@ struct RoomA {
   std::unique_ptr<Backend> room = cpu::make_cpu_backend("reference", 1);
   std::unique_ptr<ProxPlan> plan;
 
-  explicit RoomA(const std::vector<TensorCase<float>>& cases) : list(cases, 3, kTile) {
-    std::vector<ProxTensor> tensors;
+  std::vector<ProxTensor> tensors;
+  ControlLayout layout;
+
+  RoomA(const std::vector<TensorCase<float>>& cases, const std::vector<ControlTarget>& targets)
+      : list(cases, 3, kTile) {
     for (std::size_t t = 0; t < cases.size(); ++t) {
       tensors.push_back({list.w[t]->data(), list.g[t]->data(),
                          static_cast<std::int64_t>(cases[t].w.size()), cases[t].group});
     }
     plan = room->make_plan(tensors, 3);
     room->set_stop(*plan, {});
-    room->set_control(*plan, kKeepRule, kKeepTargets);
+    room->set_control(*plan, kKeepRule, targets);
+    layout = check_control(kKeepRule, targets, tensors, 3);
     room->set_lambda(*plan, list.lambda.values());
     room->set_rate(*plan, *list.rates.data());
   }
 };
 
-std::vector<ControlGroup> begin_groups() {
-  std::vector<ControlGroup> groups;
-  for (const auto& [size, t] : {std::pair{351U, 0}, std::pair{70U, 1}}) {
-    const ControlTarget& target = kKeepTargets[static_cast<std::size_t>(t)];
-    const float log_start = log_float(target.lambda);
-    groups.push_back({size, target.target, log_start, log_start});
-  }
-  return groups;
+template <class T>
+Guarded<T> guarded(const std::vector<T>& values) {
+  return Guarded<T>{std::span<const T>(values)};
 }
 
 /// The second half of keep_targets, as the room launches it. With g = 0 there is no first half.
-void keep(StepList<float>& list, std::uint32_t grid) {
-  constexpr auto kTargets = static_cast<std::int32_t>(2);
+void keep(StepList<float>& list, const ControlLayout& layout, std::uint32_t grid) {
+  const auto count = static_cast<std::int32_t>(layout.wanted.size());
   const ProxStepArguments<float> args = list.arguments();
-  Guarded<ControlGroup> groups{std::span<const ControlGroup>(begin_groups())};
-  Guarded<std::int32_t> target_of{std::span<const std::int32_t>(kTargetOf)};
+  Guarded<ControlGroup> targets = guarded(layout.targets);
+  Guarded<std::int32_t> target_of = guarded(layout.target_of);
+  Guarded<std::int32_t> selection_of = guarded(layout.selection_of);
+  Guarded<GroupBounds> bounds = guarded(layout.bounds);
+  Guarded<std::int32_t> bounded = guarded(layout.bounded);
+  Guarded<std::uint64_t> wanted = guarded(layout.wanted);
+  Guarded<ShareCount> counts(3, ShareCount{7, 7});
   Guarded<SelectHeader> header(1, SelectHeader{0});
-  Guarded<SelectState> states(2, SelectState{});
-  Guarded<SelectResult> results(2, SelectResult{});
-  Guarded<std::uint64_t> bins(2 * kSelectBins, std::uint64_t{0});
-  Guarded<TieEnd> ends(2, TieEnd{-1, -1});
-  const SelectGroups selection(target_of.data());
-  simt::launch(grid, kBlock, keep_begin_kernel<kBlock>, groups.data(), kTargets, header.data(),
-               states.data());
-  for (int pass = 0; pass < kSelectMaxPasses; ++pass) {
+  Guarded<SelectState> states(layout.wanted.size(), SelectState{});
+  Guarded<SelectResult> results(layout.wanted.size(), SelectResult{});
+  Guarded<std::uint64_t> bins(layout.wanted.size() * kSelectBins, std::uint64_t{0});
+  Guarded<TieEnd> ends(layout.wanted.size(), TieEnd{-1, -1});
+  const SelectGroups selection(selection_of.data());
+  const auto count_keys = [&] {
     simt::launch(grid, kBlock, select_count_kernel<WeightSource, kBlock>, args.list, selection,
                  header.data(), states.data(), bins.data());
+  };
+  if (!layout.bounded.empty()) {
+    const ShareArguments share{targets.data(),
+                               bounded.data(),
+                               target_of.data(),
+                               selection_of.data(),
+                               bounds.data(),
+                               reinterpret_cast<StepHeader*>(list.status.data()),
+                               header.data(),
+                               states.data(),
+                               bins.data(),
+                               counts.data(),
+                               wanted.data(),
+                               static_cast<std::int32_t>(layout.bounded.size()),
+                               3,
+                               count};
+    simt::launch(grid, kBlock, share_begin_kernel<kBlock>, share);
+    for (int pass = 0; pass < kSelectMaxPasses; ++pass) {
+      count_keys();
+      simt::launch(grid, kShareBlock, share_pick_kernel<kShareBlock>, share);
+    }
+  }
+  simt::launch(grid, kBlock, keep_begin_kernel<kBlock>, wanted.data(), count, header.data(),
+               states.data());
+  for (int pass = 0; pass < kSelectMaxPasses; ++pass) {
+    count_keys();
     simt::launch(grid, kPickBlock, select_pick_kernel<kPickBlock>, header.data(), states.data(),
-                 results.data(), bins.data(), kTargets);
+                 results.data(), bins.data(), count);
   }
   simt::launch(grid, kBlock, keep_ties_kernel<kBlock>, args.list, selection, states.data(),
-               ends.data(), kTargets);
+               ends.data(), count);
   simt::launch(
       grid, kBlock,
       prox_step_kernel<float, ThresholdStep<float>, KeepLargestPenalty, kSecondHalf, kBlock>, args,
-      KeepLargestPenalty{args.list.tensors, selection, states.data(), ends.data()});
+      KeepLargestPenalty{args.list.tensors, selection, states.data(), ends.data(), true});
   EXPECT_TRUE(states.guards_hold() && results.guards_hold() && ends.guards_hold() &&
-              bins.guards_hold());
+              bins.guards_hold() && counts.guards_hold() && wanted.guards_hold());
+  EXPECT_EQ(bins.values(), std::vector<std::uint64_t>(bins.size(), 0));
+}
+
+/// What the first half leaves in the status.
+void count_groups(StepList<float>& list, const std::vector<TensorCase<float>>& cases) {
+  for (const TensorCase<float>& c : cases) {
+    if (c.group < 0) continue;
+    list.status.data()[4 + c.group] += static_cast<std::uint64_t>(
+        std::count_if(c.w.begin(), c.w.end(), [](float w) { return w != 0.0f; }));
+  }
+}
+
+void expect_room_a(const std::vector<TensorCase<float>>& cases,
+                   const std::vector<ControlTarget>& targets, std::uint32_t grid) {
+  RoomA a(cases, targets);
+  a.room->keep_targets(*a.plan);
+  const StepStatus& want = a.room->read_status(*a.plan);
+  ASSERT_EQ(want.nnz[0] + want.nnz[2], 200U) << "the case must have something to cut";
+  ASSERT_EQ(want.nnz[1], 33U);
+  StepList<float> list(cases, 3, kTile);
+  count_groups(list, cases);
+  keep(list, a.layout, grid);
+  EXPECT_EQ(list.nnz(), want.nnz);
+  EXPECT_EQ(list.header().steps, 0U) << "the first half counts the step";
+  EXPECT_EQ(list.header().total, want.total);
+  for (std::size_t t = 0; t < cases.size(); ++t) {
+    EXPECT_EQ(list.w[t]->values(), a.list.w[t]->values()) << "tensor " << t;
+    EXPECT_TRUE(list.w[t]->guards_hold());
+  }
 }
 
 TEST(KeepLargest, IsRoomAsWithTies) {
@@ -105,20 +169,17 @@ TEST(KeepLargest, IsRoomAsWithTies) {
   const std::vector<TensorCase<float>> cases = tied_tensors(random);
   for_each_step_launch([&](std::uint32_t grid) {
     SCOPED_TRACE(::testing::Message() << "grid " << grid << ", " << simt::order_name());
-    RoomA a(cases);
-    a.room->keep_targets(*a.plan);
-    const StepStatus& want = a.room->read_status(*a.plan);
-    ASSERT_EQ(want.nnz[0] + want.nnz[2], 200U) << "the case must have something to cut";
-    ASSERT_EQ(want.nnz[1], 33U);
-    StepList<float> list(cases, 3, kTile);
-    keep(list, grid);
-    EXPECT_EQ(list.nnz(), want.nnz);
-    EXPECT_EQ(list.header().steps, 0U) << "the first half counts the step";
-    EXPECT_EQ(list.header().total, want.total);
-    for (std::size_t t = 0; t < cases.size(); ++t) {
-      EXPECT_EQ(list.w[t]->values(), a.list.w[t]->values()) << "tensor " << t;
-      EXPECT_TRUE(list.w[t]->guards_hold());
-    }
+    expect_room_a(cases, kKeepTargets, grid);
+  });
+}
+
+TEST(KeepLargest, SharesATargetWithinBoundsAsRoomA) {
+  Random random(54);
+  SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
+  const std::vector<TensorCase<float>> cases = tied_tensors(random);
+  for_each_step_launch([&](std::uint32_t grid) {
+    SCOPED_TRACE(::testing::Message() << "grid " << grid << ", " << simt::order_name());
+    expect_room_a(cases, kBounded, grid);
   });
 }
 
@@ -152,35 +213,64 @@ TEST(ControlKernel, HasRoomAsLambdaToTheBit) {
   Random random(53);
   SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
   const std::vector<TensorCase<float>> cases = tied_tensors(random);
+  // Group 0 is at its least in every step, so that its λ is 0.
+  std::vector<ControlTarget> targets = kKeepTargets;
+  targets[0].least = {150, 1};
   for_each_step_launch([&](std::uint32_t grid) {
-    RoomA a(cases);
-    Guarded<ControlGroup> groups{std::span<const ControlGroup>(begin_groups())};
-    Guarded<std::int32_t> target_of{std::span<const std::int32_t>(kTargetOf)};
+    RoomA a(cases, targets);
+    Guarded<ControlGroup> groups = guarded(a.layout.targets);
+    Guarded<std::int32_t> target_of = guarded(a.layout.target_of);
+    Guarded<GroupBounds> bounds = guarded(a.layout.bounds);
     Guarded<float> lambda(3, 0.25f);
+    Guarded<std::int64_t> counts(2, 5);
+    Guarded<float> skip(1, 0.0f);
+    bool given = false;
+    const auto control = [&](StepList<float>& list) {
+      const ControlArguments args{kKeepRule,
+                                  groups.data(),
+                                  target_of.data(),
+                                  bounds.data(),
+                                  reinterpret_cast<StepHeader*>(list.status.data()),
+                                  lambda.data(),
+                                  2,
+                                  3,
+                                  given ? counts.data() : nullptr,
+                                  skip.data()};
+      simt::launch(grid, kBlock, control_kernel<kBlock>, args);
+    };
     for (int step = 1; step <= 6; ++step) {
       a.room->prox_step(*a.plan);
       const StepStatus& status = a.room->read_status(*a.plan);
       StepList<float> list(cases, 3, kTile);
-      *reinterpret_cast<StepHeader*>(list.status.data()) = {static_cast<std::uint64_t>(step), 0,
-                                                            status.total, 0};
+      auto* const header = reinterpret_cast<StepHeader*>(list.status.data());
+      *header = {static_cast<std::uint64_t>(step), 0, status.total, 0};
       std::copy(status.nnz.begin(), status.nnz.end(), list.status.data() + 4);
-      a.room->control(*a.plan);
-      const ControlArguments args{kKeepRule,
-                                  groups.data(),
-                                  target_of.data(),
-                                  reinterpret_cast<StepHeader*>(list.status.data()),
-                                  lambda.data(),
-                                  2,
-                                  3};
-      simt::launch(grid, kBlock, control_kernel<kBlock>, args);
-      EXPECT_EQ(lambda.values(), a.room->read_lambda(*a.plan)) << "step " << step;
-      // Once stopped λ stays.
-      reinterpret_cast<StepHeader*>(list.status.data())->stopped = 1;
+      simt::launch(grid, kBlock, copy_counts_kernel<kBlock>, target_of.data(), header,
+                   counts.data(), 2, 3);
+      std::vector<std::int64_t> want(2, 0);
+      a.room->copy_counts(*a.plan, want.data());
+      EXPECT_EQ(counts.values(), want);
+      // Every second time from counts that are given, twice as many.
+      given = step % 2 == 0;
+      for (std::int64_t& n : want) n *= 2;
+      std::copy(want.begin(), want.end(), counts.data());
+      if (given) a.room->control(*a.plan, want.data());
+      if (!given) a.room->control(*a.plan);
       const std::vector<float> before = lambda.values();
-      simt::launch(grid, kBlock, control_kernel<kBlock>, args);
-      EXPECT_EQ(lambda.values(), before);
+      *skip.data() = 1.0f;
+      control(list);
+      EXPECT_EQ(lambda.values(), before) << "skipped, step " << step;
+      *skip.data() = 0.0f;
+      control(list);
+      EXPECT_EQ(lambda.values(), a.room->read_lambda(*a.plan)) << "step " << step;
+      EXPECT_EQ(lambda.values()[0], 0.0f);
+      // Once stopped λ stays.
+      header->stopped = 1;
+      const std::vector<float> last = lambda.values();
+      control(list);
+      EXPECT_EQ(lambda.values(), last);
     }
-    EXPECT_TRUE(lambda.guards_hold() && groups.guards_hold());
+    EXPECT_TRUE(lambda.guards_hold() && groups.guards_hold() && counts.guards_hold());
   });
 }
 

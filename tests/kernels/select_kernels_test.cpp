@@ -55,7 +55,7 @@ SelectList hard_list(Random& random, std::int32_t tile_size) {
   std::vector<SelectTensor> tensors;
   std::size_t at = 0;
   // Group 1 has two tensors with another group's between them; group 3 is empty; −1 takes no part.
-  const std::int64_t group[] = {0, 1, -1, 2, 1, 3, 4, 5, -1, 6, 7};
+  const std::int32_t group[] = {0, 1, -1, 2, 1, 3, 4, 5, -1, 6, 7};
   for (const std::size_t n :
        {1UL, 511UL, 4000UL, 512UL, 513UL, 0UL, 4099UL, 8191UL, 3UL, 8193UL, 9001UL}) {
     tensors.push_back({hard_values(random, n), group[at], at % 5});

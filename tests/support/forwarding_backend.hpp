@@ -36,6 +36,7 @@ class ForwardingBackend : public Backend {
   }
   std::uint64_t bytes_to_host() const override { return room_->bytes_to_host(); }
   void synchronize() override { room_->synchronize(); }
+  void set_stream(void* stream) override { room_->set_stream(stream); }
   void throttle() override { room_->throttle(); }
 
   void dense_forward(const DenseForward& args) override { room_->dense_forward(args); }
