@@ -178,6 +178,7 @@ TEST(WrapperLifetime, AnyOrderOfDestruction) {
   cth::Plan replaced(first, list);
   cth::Context second = cth::Context::cpu(1);
   replaced = cth::Plan(second, list);  // the first plan goes before its context
+  replaced.set_rates({{0.1f, 0.0f, 0.0f}});
   first = std::move(second);
   controller = cth::Controller(replaced, {cth::target_sparsity(0.5)}, cth::controller_options(10));
   EXPECT_EQ(controller.read().size(), 1u);
