@@ -1,5 +1,6 @@
 """Two gloo ranks: the same λ and zeros under DistributedDataParallel, and weights that are divided."""
 
+import pickle
 import tempfile
 import unittest
 
@@ -16,19 +17,25 @@ from cuthresh.torch._sharded import keep_largest_
 RANKS = 2
 
 
-def start(rank, work, folder, results):
+def start(rank, work, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
-    results[rank] = work(rank)
+    result = work(rank)
+    with open(f"{folder}/{rank}", "wb") as file:
+        pickle.dump(result, file)
     dist.barrier()
     dist.destroy_process_group()
 
 
 def on_two_ranks(work):
-    with tempfile.TemporaryDirectory() as folder, processes.Manager() as manager:
-        results = manager.dict()
-        processes.spawn(start, (work, folder, results), nprocs=RANKS)
-        return [results[rank] for rank in range(RANKS)]
+    """[work(0), work(1)], each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        processes.spawn(start, (work, folder), nprocs=RANKS)
+        results = []
+        for rank in range(RANKS):
+            with open(f"{folder}/{rank}", "rb") as file:
+                results.append(pickle.load(file))
+        return results
 
 
 def data_parallel(rank):

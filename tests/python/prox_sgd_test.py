@@ -98,7 +98,7 @@ class EqualToSgd(unittest.TestCase):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 for _ in range(50):
-                    losses.append(float(optimizer.step(closure)))
+                    losses.append(optimizer.step(closure).item())
                     scheduler.step()
             trained.append(losses)
         self.assertEqual(trained[0], trained[1])
@@ -188,7 +188,7 @@ class AnOptimizer(unittest.TestCase):
         set_random_gradients(model.parameters(), generator())
         plain.step()
         ours = ProxSGD(model, lr=0.5, momentum=0.9, penalty=0.5)
-        ours.load_state_dict(plain.state_dict())
+        ours.load_state_dict(copy.deepcopy(plain.state_dict()))  # since 2.0 it keeps what it is given
         other = copy.deepcopy(model)
         theirs = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
         theirs.load_state_dict(plain.state_dict())

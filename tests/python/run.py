@@ -8,11 +8,11 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(os.path.dirname(HERE)), "python")]
 
-for module in ("numpy", "torch"):
-    try:
-        __import__(module)
-    except Exception as error:  # a broken installation raises other things than ImportError
-        print(f"skipped: {sys.executable} cannot import {module} ({error}); tools/deps.sh --peers installs it")
-        sys.exit(77)
-
-unittest.main(module=sys.argv.pop(1))
+if __name__ == "__main__":  # not where multiprocessing imports this again
+    for module in ("numpy", "torch"):
+        try:
+            __import__(module)
+        except Exception as error:  # a broken installation raises other things than ImportError
+            print(f"skipped: {sys.executable} cannot import {module} ({error}); tools/deps.sh --peers installs it")
+            sys.exit(77)
+    unittest.main(module=sys.argv.pop(1))

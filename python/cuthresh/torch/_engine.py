@@ -44,7 +44,7 @@ class Engine:
         self._context = self._device = None
         self._plan = self._controller = None
         self._make_controller = None
-        self._saved = None
+        self._saved = self._withheld = None
         self._controlled = frozenset()
         self.invalidate()
 
@@ -148,9 +148,19 @@ class Engine:
         """From the next refresh() on a controller with these targets drives the plan."""
         if self._plan is not None and self._controller is not None:
             self._controller.close()
-        self._controller = self._saved = None
+        self._controller = self._saved = self._withheld = None
         self._controlled = frozenset(group for target in targets for group in target.groups)
         self._make_controller = lambda plan: Controller(plan, targets, **options)
+
+    def withhold_lambda(self, withhold):
+        """Sets λ of the controller's groups aside, so that steps are plain; False: puts it back."""
+        if withhold:
+            if self._withheld is None:
+                self._withheld = self._plan.read_lambda()
+            self._plan.set_lambda([0.0 if i in self._controlled else value for i, value in enumerate(self._withheld)])
+        elif self._withheld is not None:
+            self._plan.set_lambda(self._withheld)
+            self._withheld = None
 
     def release(self):
         """Without a controller from here on; λ stays."""

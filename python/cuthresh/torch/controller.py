@@ -147,7 +147,8 @@ class SparsityController:
     process_group: where its processes hold different parts of the weights (sharding, not
         DistributedDataParallel): counts are added up over it, and the cut is over all of them.
 
-    step() waits for nothing; report(), exact, state_dict() and load_state_dict() do."""
+    step() waits for nothing (with a process_group once, when the finish begins); report(), exact,
+    state_dict() and load_state_dict() do."""
 
     def __init__(self, optimizer, target=0.9, *, steps, tolerance=0.0, per_layer=False, allocation="uniform",
                  ramp=(0.05, 0.6), finish=0.02, debias=0.2, least=None, most=None, lambda_start=0.0,
@@ -168,13 +169,13 @@ class SparsityController:
                    "integral_gain": integral_gain, "proportional_gain": proportional_gain,
                    "update_every": update_every}
         engine = self._side.engine
+        self._counts = None
         engine.control(targets, options)
         try:
             self._side.refresh()
         except Exception:
             engine.release()
             raise
-        self._counts = None
 
     @staticmethod
     def _side_of(optimizer, penalise, model, lr):
@@ -211,10 +212,13 @@ class SparsityController:
         nothing where the optimizer has taken no step since (a gradient scaler that skipped it)."""
         if not self._side.take_step():
             return
-        engine = self._side.engine
         if self._group is None:
-            engine.controller.update()
-            return
+            self._side.engine.controller.update()
+        else:
+            self._divided_step(self._side.engine)
+
+    def _divided_step(self, engine):
+        """Steps of the finish are plain ones, without λ, so that there is something to choose from."""
         if engine.controller.phase == "finish":
             for aim in self._aims:
                 keep_largest_(engine.tensors_of({layer.group for layer in aim.layers}), aim.nonzeros, self._group,
@@ -225,6 +229,7 @@ class SparsityController:
         engine.controller.copy_counts(self._counts.data_ptr())
         add_up(self._counts, self._group)
         engine.controller.update_from(self._counts.data_ptr())
+        engine.withhold_lambda(engine.controller.phase == "finish")
 
     @property
     def phase(self):
@@ -266,7 +271,9 @@ class SparsityController:
             raise ValueError(f"SparsityController.load_state_dict: the state has targets {saved}, and this controller "
                              f"{own}; make it with the same target=")
         self._side.refresh()
-        self._side.engine.controller.load(bytes(state_dict["controller"].cpu().tolist()))
+        engine = self._side.engine
+        engine.controller.load(bytes(state_dict["controller"].cpu().tolist()))
+        engine.withhold_lambda(self._group is not None and engine.controller.phase == "finish")
 
     def close(self):
         """Lets go of the optimizer; λ stays what it is."""
