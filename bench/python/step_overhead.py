@@ -124,7 +124,7 @@ def main():
         whole = "training step with SGD"
         steps[whole] = training_step(make, shape, given.batch, given.device)
         times = {name: [] for name in steps}
-        for name, step in steps.items():
+        for step in steps.values():
             seconds(step, 3, wait)
         for _ in range(given.repeats):
             for name, step in steps.items():

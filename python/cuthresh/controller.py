@@ -1,7 +1,8 @@
 """λ from the number of nonzeros that is wanted."""
 
+from collections.abc import Sequence
 from ctypes import byref, c_int, c_int32, c_size_t, c_uint64, c_void_p, create_string_buffer, sizeof
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional
 
 from . import _abi
 from ._handle import Owner
@@ -91,7 +92,8 @@ def _target(index, target):
     for name in ("least", "most"):
         values = getattr(target, name)
         if values is not None and (groups is None or len(values) != len(groups)):
-            raise ValueError(f"target {index}: {name} has {len(values)} entries; name the groups, and give one for each")
+            raise ValueError(f"target {index}: {name} has {len(values)} entries; name the groups, and give one for "
+                             "each")
         bounds.append(None if values is None else (c_uint64 * len(values))(*values))
     return _abi.TargetStruct(None if groups is None else (c_int32 * len(groups))(*groups),
                              0 if groups is None else len(groups), target.nonzeros, target.sparsity,

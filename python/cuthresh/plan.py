@@ -79,7 +79,8 @@ class Plan(Owner):
                     for i, gradient in enumerate(gradients)]
         for i, (memory, owner) in enumerate(zip(memories, self._owners)):
             if memory is not None and memory.size != owner[0].size:
-                raise ValueError(f"gradient {i}: expected {owner[0].size} entries, as its weight has (got {memory.size})")
+                raise ValueError(f"gradient {i}: expected {owner[0].size} entries, as its weight has (got "
+                                 f"{memory.size})")
         self.set_gradient_pointers([memory.data if memory else None for memory in memories])
         self._gradients = memories
 

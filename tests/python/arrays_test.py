@@ -30,7 +30,8 @@ class Arrays(unittest.TestCase):
         w, g = self.draw(37, 11), self.draw(37, 11)
         bias, bias_gradient = self.draw(11), self.draw(11)
         before, bias_before = w.copy(), bias.copy()
-        plan = cuthresh.Plan(self.context, [cuthresh.PlanTensor(w, g), cuthresh.PlanTensor(bias, bias_gradient, group=-1)])
+        plan = cuthresh.Plan(self.context, [cuthresh.PlanTensor(w, g),
+                                            cuthresh.PlanTensor(bias, bias_gradient, group=-1)])
         plan.set_rates([0.5])  # a power of two: w − αg is rounded once, with or without a fused multiply-add
         plan.set_lambda([0.5])
         plan.step()
@@ -176,7 +177,7 @@ class Control(unittest.TestCase):
         if state is not None:
             begin, bytes_ = state
             controller.load(bytes_)
-        for step in range(begin, stop):
+        for _ in range(begin, stop):
             np.subtract(w, a, out=g)
             plan.step()
             controller.update()

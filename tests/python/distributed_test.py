@@ -44,7 +44,8 @@ def data_parallel(rank):
     for fused in (True, False):
         model = mlp(8, 24, 3, seed=rank)  # DistributedDataParallel sends rank 0's to all
         parallel = DistributedDataParallel(model)
-        optimizer = ProxSGD(parallel, lr=0.1, momentum=0.9) if fused else torch.optim.AdamW(parallel.parameters(), lr=0.01)
+        optimizer = (ProxSGD(parallel, lr=0.1, momentum=0.9) if fused
+                     else torch.optim.AdamW(parallel.parameters(), lr=0.01))
         controller = SparsityController(optimizer, target=0.9, steps=60, per_layer=fused)
         random = generator(100 + rank)  # every rank has data of its own
         lambdas = []

@@ -139,7 +139,8 @@ class AnOptimizer(unittest.TestCase):
         model.add_module("norm", nn.LayerNorm([2, 2]))  # its weight has two extents
         model.add_module("fc", nn.Linear(8, 3))
         model.add_module("head", nn.Linear(3, 2))
-        cases = [(None, ["conv.weight", "fc.weight", "head.weight"]), ("fc*", ["fc.weight"]), ("*", ["conv.weight", "fc.weight", "head.weight"]),
+        weights = ["conv.weight", "fc.weight", "head.weight"]
+        cases = [(None, weights), ("fc*", ["fc.weight"]), ("*", weights),
                  (re.compile("fc|head"), ["fc.weight", "head.weight"]), (nn.Conv2d, ["conv.weight"]),
                  ([nn.Conv2d, "head.*"], ["conv.weight", "head.weight"]), (model.fc.bias, ["fc.bias"]),
                  (lambda name, p: p.dim() == 1, ["conv.bias", "fc.bias", "head.bias"]), (False, [])]
@@ -234,7 +235,7 @@ class AnOptimizer(unittest.TestCase):
 
 
 class Scaler(unittest.TestCase):
-    """The two protocols of torch's GradScaler; on a CPU this torch has no scaler of its own."""
+    """The two protocols of torch's GradScaler; before 2.3 a CPU has no scaler of its own."""
 
     def run_steps(self, tell):
         model = mlp(5, 4, 2)
@@ -268,6 +269,19 @@ class Scaler(unittest.TestCase):
             optimizer.grad_scale, optimizer.found_inf = torch.tensor(1024.0), torch.tensor(float(overflow))
             optimizer.step()
             del optimizer.grad_scale, optimizer.found_inf
+
+        self.run_steps(tell)
+
+    @unittest.skipUnless(hasattr(getattr(torch, "amp", None), "GradScaler"), "this PyTorch has no scaler for a CPU")
+    def test_a_scaler_of_torch(self):
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=10**6, backoff_factor=1.0 - 1e-12)
+
+        def tell(optimizer, overflow):
+            scaler.scale(torch.zeros(1))
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                scaler.step(optimizer)
+            scaler.update(1024.0)
 
         self.run_steps(tell)
 

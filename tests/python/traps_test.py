@@ -3,7 +3,6 @@
 import copy
 import unittest
 
-import support
 import torch
 from support import generator, mlp, nonzeros, same_bits, set_random_gradients
 from torch import nn
@@ -130,15 +129,16 @@ class Traps(unittest.TestCase):
             self.assertTrue(same_bits(p, q))
 
     def test_a_move_in_the_debias_keeps_the_zeros(self):
-        for make in (lambda m: ProxSGD(m, lr=0.05, momentum=0.9), lambda m: torch.optim.Adam(m.parameters(), lr=0.01)):
+        for make in (lambda m: ProxSGD(m, lr=0.05, momentum=0.9),
+                     lambda m: torch.optim.Adam(m.parameters(), lr=0.01)):
             model = mlp(20, 30, 5)
             optimizer = make(model)
             weights = [model[0].weight, model[2].weight]
             controller = SparsityController(optimizer, target=100, steps=60)
 
-            def move(step):
+            def move(step, layer=model[0]):
                 if step in (20, 47, 51, 55):
-                    model[0].weight.data = model[0].weight.data.clone()
+                    layer.weight.data = layer.weight.data.clone()
 
             train(model, optimizer, controller, 70, generator(), move)
             self.assertEqual(nonzeros(weights), 100)

@@ -1,6 +1,6 @@
 """A plan over parameters that follows them: made anew where they moved, with its controller."""
 
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 
@@ -22,7 +22,7 @@ class Slot(NamedTuple):
 
 class Layout(NamedTuple):
     kind: str
-    slots: List[Slot]
+    slots: list[Slot]
     groups: int
     rates: int
 
@@ -106,8 +106,8 @@ class Engine:
             check_parameter(slot.name, tensor)
         devices = sorted({str(tensor.device) for tensor in tensors})
         if len(devices) != 1:
-            raise ValueError(f"cuthresh: expected parameters on one device (got {', '.join(devices) or 'none'}); use an "
-                             "optimizer for each device")
+            raise ValueError(f"cuthresh: expected parameters on one device (got {', '.join(devices) or 'none'}); use "
+                             "an optimizer for each device")
         if self._controller is not None:
             self._saved = self._controller.save()
         if self._plan is not None:

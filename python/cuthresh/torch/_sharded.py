@@ -23,7 +23,7 @@ def _kth_key(keys, k, group, device):
     found = torch.zeros(1, dtype=torch.int32, device=device)
     for bit in range(30, -1, -1):
         candidate = found | (1 << bit)
-        reached = add_up(_count(keys, lambda key: key >= candidate, device), group)
+        reached = add_up(_count(keys, lambda key, at=candidate: key >= at, device), group)
         found = torch.where(reached >= k, candidate, found)
     return found
 

@@ -1,7 +1,7 @@
 """From what users ask for to targets: a share of zeros is a float, a number of nonzeros an int."""
 
 from math import floor, prod
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 from .. import allocate
 from ..controller import Target
@@ -20,7 +20,7 @@ class Aim(NamedTuple):
     """Layers that share a λ, and how many of their weights are to be left."""
 
     name: str
-    layers: List[Layer]
+    layers: list[Layer]
     nonzeros: int
 
     @property

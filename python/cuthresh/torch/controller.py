@@ -158,8 +158,8 @@ class SparsityController:
         self._tolerance, self._group = tolerance, process_group
         self._side = self._side_of(optimizer, penalise, model, lr)
         if process_group is not None and (least is not None or most is not None):
-            raise ValueError("SparsityController: least and most cannot be combined with process_group; give each layer "
-                             "a target, {name: count}")
+            raise ValueError("SparsityController: least and most cannot be combined with process_group; give each "
+                             "layer a target, {name: count}")
         self._layers = self._with_sizes(self._side.layers)
         self._aims = aims_of(target, self._layers, per_layer, allocation)
         starts = [lambda_start or self._first_lambda(aim, (ramp[1] - ramp[0]) * steps) for aim in self._aims]

@@ -1,6 +1,6 @@
 """What a controller has reached."""
 
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 
 class TargetLine(NamedTuple):
@@ -36,8 +36,8 @@ class Report(NamedTuple):
     steps: int
     nonfinite: int
     stopped: bool
-    targets: List[TargetLine]
-    layers: List[LayerLine]
+    targets: list[TargetLine]
+    layers: list[LayerLine]
 
     @property
     def exact(self):
