@@ -198,7 +198,9 @@ CTH_C_API cth_status cth_plan_set_rates(cth_plan* plan, const cth_rate* rates, s
 CTH_C_API cth_status cth_plan_set_lambda(cth_plan* plan, const float* lambda, size_t count);
 CTH_C_API cth_status cth_plan_read_lambda(cth_plan* plan, float* lambda, size_t count);
 /* A float32 in the device's memory: while it is not 0, steps and controllers change nothing,
-   without the host's knowing. For the found_inf of a gradient scaler. NULL: every step is taken. */
+   without the host's knowing. For the found_inf of a gradient scaler. NULL: every step is taken. A
+   controller counts such steps among its phases: where all of CTH_PHASE_FINISH are skipped nothing
+   is cut, as cth_controller_read then shows. */
 CTH_C_API cth_status cth_plan_set_skip(cth_plan* plan, const float* flag);
 
 /* w ← soft(z, αλ), soft(z, t) = sign(z)·max(|z| − t, 0), over the whole list in one pass (one

@@ -31,12 +31,11 @@ void check_options(const cth_context_options& o) {
 std::unique_ptr<Backend> make_room(const cth_context_options& o) {
   BackendOptions options;
   options.device = o.device_type == CTH_CPU ? "cpu" : "cuda";
-  options.engine = "tiled";  // no products are asked for
+  options.engine = "tiled";  // products are for networks
   options.threads = o.threads;
-  if (o.device_index != 0 || o.stream != nullptr) {
-    unsupported(argument(kCreate, "options"), "only device 0 with a stream of its own",
-                name_of({o.device_type, o.device_index}), "pass 0 and NULL");
-  }
+  options.device_index = o.device_index;
+  if (o.device_type == CTH_CUDA) options.stream = o.stream;  // null: the default stream
+  options.networks = false;
   try {
     return make_backend(options).backend;
   } catch (const InputError& error) {
@@ -78,9 +77,7 @@ cth_status cth_context_set_stream(cth_context* context, void* stream) {
     if (c.device.type == CTH_CPU && stream != nullptr) {
       invalid(argument(kFunction, "stream"), "the CPU has no streams", "a pointer", "pass NULL");
     }
-    if (c.device.type != CTH_CPU) {
-      unsupported(argument(kFunction, "stream"), "only a stream of its own", "a pointer", "");
-    }
+    c.backend->set_stream(stream);
   });
 }
 

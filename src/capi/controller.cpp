@@ -24,6 +24,7 @@ void Controller::begin() {
 
 void Controller::end() {
   plan_->controller = nullptr;
+  plan_->lambda_moved = true;
   if (!plan_->closed) plan_->backend().set_stop(*plan_->room_plan, {});
 }
 
@@ -158,6 +159,10 @@ cth_status cth_controller_create(cth_plan* plan, const cth_target* targets, size
     auto handle = std::make_unique<cth_controller>();
     handle->state = std::make_shared<Controller>(
         plan->state, schedule, read_targets(kCreateController, p, {targets, count}, schedule));
+    if (p.lambda_moved) {
+      p.lambda = p.backend().read_lambda(*p.room_plan);
+      p.lambda_moved = false;
+    }
     handle->state->begin();
     p.controller = handle->state.get();
     *controller = handle.release();

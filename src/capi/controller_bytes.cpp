@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "backend/checks.hpp"
 #include "capi/controller.hpp"
 #include "capi/handles.hpp"
 
@@ -135,6 +136,11 @@ void Controller::load(std::span<const std::byte> bytes) {
   state.steps = in.take_signed();
   for (std::size_t i = 0; i < plan_->groups; ++i) state.lambda.push_back(in.take_float());
   for (std::size_t i = 0; i < targets_.size(); ++i) state.log_integral.push_back(in.take_float());
+  if (updates < 0) {
+    refuse_bytes("the number of updates must not be negative", std::to_string(updates),
+                 "pass what cth_controller_save wrote");
+  }
+  check_state(state, plan_->groups, targets_.size());
   restore(updates, state);
 }
 

@@ -43,6 +43,7 @@ struct Plan {
   std::vector<StepRate> rates;  ///< as they were last set
   std::size_t used_rates = 1;   ///< the largest that a tensor names, + 1
   std::vector<float> lambda;    ///< a group, as the caller last set it
+  bool lambda_moved = false;    ///< by a controller that is gone: the room knows it
   std::unique_ptr<ProxPlan> room_plan;
   std::unique_ptr<ProxPlan> of_weights;  ///< whose gradients are the weights; made when asked for
   Controller* controller = nullptr;      ///< at most one

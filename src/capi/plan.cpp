@@ -184,6 +184,7 @@ cth_status cth_plan_set_lambda(cth_plan* plan, const float* lambda, size_t count
     std::vector<float> now(lambda, lambda + count);
     p.backend().set_lambda(*p.room_plan, now);
     p.lambda = std::move(now);
+    p.lambda_moved = false;
   });
 }
 

@@ -60,6 +60,16 @@ TEST_P(CapiState, GoesOnWithTheSameBitsFromEveryPhase) {
   }
 }
 
+/// The last eight bytes as FNV-1a of those before (isthe.com/chongo/tech/comp/fnv).
+void sign_anew(std::vector<unsigned char>& bytes) {
+  std::uint64_t hash = 14695981039346656037U;
+  const std::size_t end = bytes.size() - 8;
+  for (std::size_t i = 0; i < end; ++i) hash = (hash ^ bytes[i]) * 1099511628211U;
+  for (std::size_t i = 0; i < 8; ++i) {
+    bytes[end + i] = static_cast<unsigned char>(hash >> (8 * i) & 0xFFU);
+  }
+}
+
 const Room kOneRoom = {"tiled", "baseline", 1};
 
 TEST(CapiStateErrors, DamagedBytesAreRefusedAtEveryPlace) {
@@ -80,6 +90,17 @@ TEST(CapiStateErrors, DamagedBytesAreRefusedAtEveryPlace) {
     bytes.resize(i);
     if (i > 0) refused(bytes);
   }
+  // Numbers that cannot be, under a right checksum.
+  std::vector<unsigned char> strange = good;
+  strange[39] = 0x80;  // the sign of the updates
+  sign_anew(strange);
+  refused(strange);
+  strange = good;
+  strange[51] = 0x7F;  // λ of the first group
+  strange[50] = 0xC0;
+  sign_anew(strange);
+  expect_refused(cth_controller_load(controller.get(), strange.data(), strange.size()),
+                 CTH_INVALID_ARGUMENT, "cth_controller_load");
   std::vector<unsigned char> longer = good;
   longer.push_back(0);
   refused(longer);

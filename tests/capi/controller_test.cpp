@@ -59,6 +59,13 @@ TEST_P(CapiController, EndsWithExactlyEachTargetAndLeavesOtherGroupsAlone) {
   // The controller is gone: λ is what it was, steps are plain ones.
   EXPECT_GT(network.list().lambda(2)[0], 0.0f);
   EXPECT_EQ(network.list().status().steps, 0);
+  {
+    // Nor does one of another group change it.
+    const float kept = network.list().lambda(2)[0];
+    const ControllerHandle other =
+        make_controller(network.plan(), {target_of(kSecond, 4)}, steps_of(kSteps));
+    EXPECT_EQ(network.list().lambda(2), (std::vector<float>{kept, 0.0f}));
+  }
   targets.push_back(target_of(kSecond, 16));  // all of them
   const ControllerHandle controller = make_controller(network.plan(), targets, steps_of(kSteps));
   network.train(controller.get(), 0, kSteps);

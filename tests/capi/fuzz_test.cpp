@@ -25,8 +25,7 @@ INSTANTIATE_TEST_SUITE_P(Rooms, CapiFuzz, ::testing::ValuesIn([] {
 /// one time in four.
 class Fuzzer {
  public:
-  Fuzzer(const Room& room, std::uint32_t seed)
-      : random_(seed), list_(room, entries(random_)) {}
+  Fuzzer(const Room& room, std::uint32_t seed) : random_(seed), list_(room, entries(random_)) {}
 
   void call() {
     static constexpr std::array<void (Fuzzer::*)(), 12> kCalls = {

@@ -197,6 +197,8 @@ TEST_P(CapiPlan, MayHaveMoreGroupsAndRatesThanAreUsedAndEmptyTensors) {
   EXPECT_EQ(groups, 4U);
   EXPECT_EQ(rates, 3U);
   EXPECT_CTH(cth_plan_extents(plan.get(), nullptr, nullptr));
+  EXPECT_CTH(cth_prox_step(plan.get()));  // rates and λ are 0 to begin with
+  EXPECT_EQ(list.weight(0).to_host(), std::vector<float>{1.0f});
   const cth_rate given[] = {{0.0f, 0.0f, 0.0f}, {0.5f, 0.0f, 0.0f}, {9.0f, 0.0f, 0.0f}};
   EXPECT_CTH(cth_plan_set_rates(plan.get(), given, 3));
   const float lambda[] = {9.0f, 0.5f, 9.0f, 9.0f};
