@@ -10,9 +10,9 @@
 //   cth::Controller controller(plan, {cth::target_sparsity(0.9)}, cth::controller_options(10000));
 //   for (...) { /* a new g */ plan.step(); controller.update(); }
 //
-// A Plan keeps its Context's library object alive, a Controller its Plan's: they may be destroyed
-// in any order. Tensors stay the caller's and must live as cuthresh.h says. A moved-from object may
-// be destroyed or assigned to; all else with it throws.
+// Contexts, Plans and Controllers may be destroyed in any order: a Controller keeps its plan, a
+// plan what it needs of its context. Tensors stay the caller's and must live as cuthresh.h says. A
+// moved-from object may be destroyed or assigned to; all else with it throws.
 
 #include <cstddef>
 #include <cstdint>
@@ -97,7 +97,7 @@ class Context {
   explicit Context(const cth_context_options& options) {
     cth_context* context = nullptr;
     check(cth_context_create(&options, &context));
-    handle_.reset(context, cth_context_destroy);
+    handle_.reset(context);
   }
   /// threads 0: one a core that the process may use.
   static Context cpu(std::int32_t threads = 0) {
@@ -114,9 +114,6 @@ class Context {
     return Context(options);
   }
 
-  Context(Context&&) = default;
-  Context& operator=(Context&&) = default;
-
   void set_stream(void* stream) { check(cth_context_set_stream(get(), stream)); }
   void synchronize() { check(cth_context_synchronize(get())); }
   std::string description() const {
@@ -132,8 +129,11 @@ class Context {
   cth_context* get() const noexcept { return handle_.get(); }
 
  private:
-  friend class Plan;
-  std::shared_ptr<cth_context> handle_;
+  struct Destroy {
+    void operator()(cth_context* context) const { cth_context_destroy(context); }
+  };
+
+  std::unique_ptr<cth_context, Destroy> handle_;
 };
 
 // ---- plans ----
@@ -144,7 +144,7 @@ class Plan {
        const cth_plan_options& options = CTH_PLAN_OPTIONS_INIT) {
     cth_plan* plan = nullptr;
     check(cth_plan_create(context.get(), tensors.data(), tensors.size(), &options, &plan));
-    handle_ = std::shared_ptr<cth_plan>(plan, Destroy{context.handle_});
+    handle_.reset(plan, cth_plan_destroy);
   }
   Plan(Plan&&) = default;
   Plan& operator=(Plan&&) = default;
@@ -203,10 +203,6 @@ class Plan {
 
  private:
   friend class Controller;
-  struct Destroy {
-    std::shared_ptr<cth_context> context;
-    void operator()(cth_plan* plan) const { cth_plan_destroy(plan); }
-  };
 
   template <typename T>
   std::vector<T> a_group(cth_status (*read)(cth_plan*, T*, std::size_t)) const {
@@ -215,7 +211,7 @@ class Plan {
     return values;
   }
 
-  std::shared_ptr<cth_plan> handle_;
+  std::shared_ptr<cth_plan> handle_;  // shared with controllers only
 };
 
 // ---- controllers ----
@@ -248,9 +244,6 @@ class Controller {
     check(cth_controller_create(plan.get(), targets.data(), targets.size(), &options, &controller));
     handle_ = {controller, Destroy{plan.handle_}};
   }
-  Controller(Controller&&) = default;
-  Controller& operator=(Controller&&) = default;
-
   void update() { check(cth_controller_update(get())); }
   void copy_counts(std::int64_t* device_counts) {
     check(cth_controller_copy_counts(get(), device_counts, targets_));

@@ -30,7 +30,7 @@ Context::Context(int device, Precision precision, std::optional<StreamView> stre
 }
 
 Context::~Context() {
-  const OnDevice current = here();
+  const OnDevice current(health_, device_, std::nothrow);
   dnn_.reset();
   blas_.reset();
   for (const Buffer& buffer : scratch_) deallocate(buffer.data);
@@ -83,7 +83,7 @@ void* Context::allocate(std::size_t bytes) {
 
 void Context::deallocate(void* pointer) noexcept {
   if (pointer == nullptr) return;
-  const OnDevice current = here();
+  const OnDevice current(health_, device_, std::nothrow);
   health_.note(cudaFreeAsync(pointer, stream().get()), "cudaFreeAsync");
 }
 

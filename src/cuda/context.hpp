@@ -49,7 +49,7 @@ class Context {
   void throttle();
   void synchronize();
   /// The device is current as long as the result lives.
-  OnDevice here() noexcept { return {health_, device_}; }
+  OnDevice here() { return {health_, device_}; }
   int device() const noexcept { return device_; }
   int processors() const noexcept { return processors_; }
   const std::string& name() const noexcept { return name_; }

@@ -121,7 +121,7 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
 
 CudaPlan::~CudaPlan() {
   if (announced_ != nullptr) {
-    const OnDevice current = context_.here();
+    const OnDevice current(context_.health(), context_.device(), std::nothrow);
     // Not stream-ordered: a step under way may still write there.
     context_.health().note(cudaStreamSynchronize(context_.stream().get()), "cudaStreamSynchronize");
     context_.health().note(cudaFreeHost(announced_), "cudaFreeHost");

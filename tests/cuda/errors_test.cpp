@@ -57,7 +57,7 @@ TEST(CudaErrors, AStickyErrorIsReportedWithTheCallThatFirstSawIt) {
     void* memory = room.backend->allocate(64);
     simt::fail_next("cudaStreamSynchronize", cudaErrorIllegalAddress);
     const std::string first = error_of([&] { room.backend->read_status(loop.plan()); });
-    EXPECT_THAT(first, AllOf(HasSubstr("cudaStreamSynchronize"), HasSubstr("src/cuda/stream.cpp:"),
+    EXPECT_THAT(first, AllOf(HasSubstr("cudaStreamSynchronize"), HasSubstr("src/cuda/context.cpp:"),
                              HasSubstr("cudaErrorIllegalAddress (700)"), HasSubstr("unusable")));
     std::vector<float> one(1);
     const std::vector<std::pair<float, float>> brackets(3, {0.0f, 1.0f});
@@ -76,7 +76,7 @@ TEST(CudaErrors, AStickyErrorIsReportedWithTheCallThatFirstSawIt) {
     };
     for (const std::string& text : later) {
       EXPECT_THAT(text, AllOf(HasSubstr("unusable"), HasSubstr("first seen by"),
-                              HasSubstr("cudaStreamSynchronize at src/cuda/stream.cpp:"),
+                              HasSubstr("cudaStreamSynchronize at src/cuda/context.cpp:"),
                               HasSubstr("cudaErrorIllegalAddress (700)")));
     }
     // Once it is known, CUDA is not asked any more.
@@ -107,12 +107,12 @@ TEST(CudaErrors, AStickyErrorOfALaunchToo) {
 }
 
 TEST(CudaErrors, FailuresWhileARoomIsMadeLeaveNothingBehind) {
-  const simt::DeviceScope machine(1);
+  const simt::DeviceScope machine(2);
   const std::size_t streams = simt::live_streams();
   for (const char* call : {"cudaSetDevice", "cudaStreamCreateWithFlags", "cudaGetDeviceProperties",
                            "cudaMemPoolCreate", "cudaMemPoolSetAttribute"}) {
     simt::fail_next(call, cudaErrorDevicesUnavailable);
-    const std::string text = error_of([] { cuda::make_cuda_backend(cuda::Precision::kFp32); });
+    const std::string text = error_of([] { cuda::make_cuda_backend(cuda::Precision::kFp32, 1); });
     EXPECT_THAT(text, AllOf(HasSubstr(call), HasSubstr("cudaErrorDevicesUnavailable (46)")));
     EXPECT_EQ(simt::live_streams(), streams) << call;
     EXPECT_EQ(simt::live_pools(), 0U) << call;

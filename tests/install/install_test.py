@@ -14,6 +14,8 @@ import unittest
 BUILD, SOURCE = (os.path.abspath(folder) for folder in sys.argv[1:3])
 # What a program may need that was built with CUTHRESH_STANDALONE: the libraries of C and C++.
 OF_C_AND_CPP = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "ld-linux-x86-64.so.2"}
+STRICT_C, STRICT_CXX = ("-DCMAKE_%s_FLAGS=-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror" % language
+                        for language in ("C", "CXX"))
 
 
 def read_cache():
@@ -29,7 +31,7 @@ LIBDIR = CACHE["CMAKE_INSTALL_LIBDIR"]
 
 def environment(**changes):
     """Without what would help a program or a build to find things outside the prefix."""
-    helpers = ("LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "CMAKE_PREFIX_PATH", "PKG_CONFIG_PATH")
+    helpers = ("LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "CMAKE_PREFIX_PATH", "PKG_CONFIG_PATH", "DESTDIR")
     env = {name: value for name, value in os.environ.items() if name not in helpers}
     env.update(changes)
     return env
@@ -52,7 +54,8 @@ class InstallTest(unittest.TestCase):
 
     def configure(self, source, build, *options, statuses=(0,)):
         return self.call("cmake", "-S", source, "-B", build, "-G", CACHE["CMAKE_GENERATOR"],
-                         "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_PREFIX_PATH=" + self.prefix, *options, statuses=statuses)
+                         "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_PREFIX_PATH=" + self.prefix, *options,
+                         statuses=statuses)
 
     def example(self, name, *options, statuses=(0,)):
         """Builds a copy of an example against the prefix and runs it."""
@@ -76,18 +79,15 @@ def is_program(path):
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
-STRICT = ["-DCMAKE_%s_FLAGS=-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror" % language for language in ("C", "CXX")]
-
-
 class Package(InstallTest):
     def test_examples_before_and_after_the_prefix_is_moved(self):
-        self.example("c_minimal", STRICT[0])
+        self.example("c_minimal", STRICT_C)
         moved = os.path.join(self.folder, "another", "place")
         os.makedirs(os.path.dirname(moved))
         os.rename(self.prefix, moved)
         self.prefix = moved
-        self.example("c_minimal", STRICT[0])
-        self.example("cpp_minimal", STRICT[1])
+        self.example("c_minimal", STRICT_C)
+        self.example("cpp_minimal", STRICT_CXX)
         self.pkg_config()
         for program in sorted(glob.glob(os.path.join(moved, "bin", "*"))):
             self.assertIn("0.", self.call(program, "--version"))

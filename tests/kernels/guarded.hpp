@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "simt/interpreter.hpp"
+#include "support/soft_threshold.hpp"
 
 namespace cuthresh::testing {
 
@@ -66,13 +67,6 @@ class Guarded {
   std::size_t bytes_;
   std::byte* block_;
 };
-
-inline std::uint32_t bits_of(float x) {
-  return __builtin_bit_cast(std::uint32_t, x);
-}
-inline std::uint64_t bits_of(double x) {
-  return __builtin_bit_cast(std::uint64_t, x);
-}
 
 /// Equal bits, or both NaN (whose bits no standard fixes).
 template <class T>

@@ -183,6 +183,27 @@ TEST(ProxStepStop, AStoppedLaunchTouchesNothing) {
   });
 }
 
+TEST(ProxStepStop, NothingIsTouchedWhileTheFlagIsSet) {
+  Random random(76);
+  SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
+  const auto cases = small_tensors(random);
+  for_each_step_launch([&](std::uint32_t grid) {
+    StepList<float> list(cases, 3, 64);
+    Guarded<float> flag(1, 0.5f);
+    ProxStepArguments<float> args = list.arguments();
+    args.skip = flag.data();
+    const auto status = list.status.values();
+    simt::launch(grid, 32, kKernel, args, L1Penalty<float>{});
+    for (std::size_t t = 0; t < cases.size(); ++t) ASSERT_EQ(list.w[t]->values(), cases[t].w);
+    ASSERT_EQ(list.status.values(), status);
+    ASSERT_EQ(list.sums.values(), std::vector<std::uint64_t>(5, 0));
+    ASSERT_TRUE(list.guards_hold());
+    *flag.data() = 0.0f;
+    simt::launch(grid, 32, kKernel, args, L1Penalty<float>{});
+    ASSERT_EQ(list.header().steps, 1U);
+  });
+}
+
 // The same arguments launched again follow what changed in device memory, as a captured graph must.
 TEST(ProxStepStop, RatesAreReadFromDeviceMemoryAtEveryLaunch) {
   Random random(75);

@@ -22,6 +22,11 @@ constexpr StepKind kind_of(NesterovStep<T>) {
 }
 
 template <class T>
+constexpr StepKind kind_of(ThresholdStep<T>) {
+  return StepKind::kThreshold;
+}
+
+template <class T>
 struct L1ByDefinition {
   T operator()(T z, T t, std::size_t, std::size_t) const { return soft_by_definition(z, t); }
 };
@@ -192,8 +197,48 @@ TYPED_TEST_P(ProxStepKernel, NonFiniteValuesShow) {
   }
 }
 
+// Tensors of three rates, some without a gradient, in groups that others share: several tiles each.
+template <class Storage>
+std::vector<TensorCase<Storage>> rates_and_gaps(Random& random, bool finite) {
+  std::vector<TensorCase<Storage>> cases;
+  std::int32_t at = 0;
+  for (const std::size_t n : {5UL, 700UL, 1UL, 64UL, 1100UL, 300UL, 513UL, 40UL, 257UL, 90UL}) {
+    auto t = hard_tensor<Storage>(random, n, at % 4 - 1, 0.03125, finite);
+    t.rate = at % 3;
+    t.has_gradient = at % 5 != 1 && at % 5 != 2;
+    t.stored_offset = t.g_offset = t.w_offset = at % 2 == 0 ? 0 : 1;
+    cases.push_back(std::move(t));
+    ++at;
+  }
+  return cases;
+}
+
+TYPED_TEST_P(ProxStepKernel, EachTensorsRateAndNoGradient) {
+  using T = typename StorageTraits<TypeParam>::Compute;
+  Random random(39);
+  SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
+  check<TypeParam, PlainStep<T>, kNoExtras, 32>(rates_and_gaps<TypeParam>(random, false), 3, 256,
+                                                L1Penalty<T>{}, L1ByDefinition<T>{});
+  const auto finite = rates_and_gaps<TypeParam>(random, true);
+  check<TypeParam, MomentumStep<T>, kCertificate, 32>(finite, 3, 256, L1Penalty<T>{},
+                                                      L1ByDefinition<T>{});
+  check<TypeParam, NesterovStep<T>, kNorm, 64>(finite, 3, 256, L1Penalty<T>{}, L1ByDefinition<T>{});
+}
+
+TYPED_TEST_P(ProxStepKernel, ThresholdAlone) {
+  using T = typename StorageTraits<TypeParam>::Compute;
+  Random random(40);
+  SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
+  check<TypeParam, ThresholdStep<T>, kNoExtras, 32>(rates_and_gaps<TypeParam>(random, false), 3,
+                                                    256, L1Penalty<T>{}, L1ByDefinition<T>{});
+  check<TypeParam, ThresholdStep<T>, kNoExtras, 32>(
+      every_size_and_alignment<TypeParam>(random, 3, true), 3, 1024, L1Penalty<T>{},
+      L1ByDefinition<T>{});
+}
+
 REGISTER_TYPED_TEST_SUITE_P(ProxStepKernel, PlainWithL1, PlainWithCertificateAndNorm,
                             MomentumWithElasticNetAndCertificate, NesterovWithL1AndNorm,
-                            MomentumAndNesterovWithoutExtras, AsItShips, NonFiniteValuesShow);
+                            MomentumAndNesterovWithoutExtras, AsItShips, NonFiniteValuesShow,
+                            EachTensorsRateAndNoGradient, ThresholdAlone);
 
 }  // namespace cuthresh::testing

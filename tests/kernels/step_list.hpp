@@ -16,6 +16,7 @@
 #include "kernels/block/prox_step.cuh"
 #include "simt/interpreter.hpp"
 #include "support/seeded.hpp"
+#include "support/soft_threshold.hpp"
 
 namespace cuthresh::testing {
 
@@ -53,6 +54,8 @@ struct TensorCase {
   std::vector<Compute> v;
   std::int32_t group = 0;
   std::size_t w_offset = 0, g_offset = 0, v_offset = 0, stored_offset = 0;
+  std::int32_t rate = 0;
+  bool has_gradient = true;
 };
 
 /// Zeros, denormals, infinities, NaN, and w and g that land exactly on ±t, among ordinary numbers.
@@ -83,14 +86,6 @@ TensorCase<Storage> hard_tensor(Random& random, std::size_t n, std::int32_t grou
   return t;
 }
 
-/// The definition, sign(z)·max(|z| − t, 0), in its textbook form.
-template <class T>
-T soft_by_definition(T z, T t) {
-  if (std::isnan(z)) return z;
-  const T shrunk = std::fmax(std::fabs(z) - t, T(0));
-  return shrunk == T(0) ? T(0) : std::copysign(shrunk, z);
-}
-
 enum class StepKind { kPlain, kMomentum, kNesterov, kThreshold };
 
 /// PyTorch's SGD for one entry; v changes.
@@ -115,7 +110,9 @@ class StepList {
            std::int64_t tile_elements)
       : groups_(static_cast<std::size_t>(groups)),
         lambda(groups_, Compute(0.25)),
-        rates(1, StepRateOf<Compute>{Compute(0.125), Compute(0.875), Compute(0)}),
+        rates(std::vector<StepRateOf<Compute>>{{Compute(0.125), Compute(0.875), Compute(0)},
+                                               {Compute(0.3), Compute(0.5), Compute(0.01)},
+                                               {Compute(0.7), Compute(0), Compute(0.2)}}),
         stop(1, StopRecord{0, 0, 0}),
         bands(groups_ + 1, CountBand{0, 0}),
         status(4 + groups_, std::uint64_t{0}),
@@ -137,8 +134,9 @@ class StepList {
       stored.push_back(std::make_unique<Guarded<Storage>>(narrowed, c.stored_offset));
       const auto size = static_cast<std::int64_t>(c.w.size());
       void* const weights = w.back()->data();
-      records.push_back({Traits::kMaster ? stored.back()->data() : weights, g.back()->data(),
-                         v.back()->data(), Traits::kMaster ? weights : nullptr, size, c.group});
+      records.push_back({Traits::kMaster ? stored.back()->data() : weights,
+                         c.has_gradient ? g.back()->data() : nullptr, v.back()->data(),
+                         Traits::kMaster ? weights : nullptr, size, c.group, c.rate});
       for (std::int64_t begin = 0; begin < size; begin += tile_elements) {
         if (c.group >= 0) {
           TileRange& range = group_tiles.data()[c.group];
@@ -248,10 +246,11 @@ StepOutcome<Storage> step_outcome(const std::vector<TensorCase<Storage>>& cases,
   out.on_nonzero.resize(groups);
   out.on_zero.resize(groups);
   out.norm.assign(groups, 0.0L);
-  const StepRateOf<Compute> rate = *list.rates.data();
   for (std::size_t t = 0; t < cases.size(); ++t) {
     const TensorCase<Storage>& c = cases[t];
     const auto group = static_cast<std::size_t>(c.group);
+    const StepRateOf<Compute> rate = list.rates.data()[c.rate];
+    const bool stepped = c.has_gradient || kind == StepKind::kThreshold;
     const Compute lambda = c.group < 0 ? Compute(0) : list.lambda.data()[group];
     const Compute threshold = rate.learning_rate * lambda;
     out.w.emplace_back();
@@ -260,8 +259,11 @@ StepOutcome<Storage> step_outcome(const std::vector<TensorCase<Storage>>& cases,
     for (std::size_t i = 0; i < c.w.size(); ++i) {
       const Compute g = widen(c.g[i]);
       Compute v = c.v[i];
-      const Compute z = step_by_definition(kind, c.w[i], g, v, rate);
-      const Compute y = penalty(z, threshold, t, i);
+      Compute y = c.w[i];
+      if (stepped) {
+        const Compute z = step_by_definition(kind, c.w[i], g, v, rate);
+        y = penalty(z, threshold, t, i);
+      }
       const Storage kept = Traits::narrow(y);
       out.w.back().push_back(y);
       out.v.back().push_back(v);
@@ -272,6 +274,7 @@ StepOutcome<Storage> step_outcome(const std::vector<TensorCase<Storage>>& cases,
       ++out.elements[group];
       if (seen_after != Compute(0)) ++out.nnz[group];
       out.norm[group] += std::fabs(static_cast<long double>(seen_after));
+      if (!c.has_gradient) continue;
       const Compute seen = widen(Traits::narrow(c.w[i]));
       if (seen != Compute(0)) {
         out.on_nonzero[group].add(static_cast<double>(

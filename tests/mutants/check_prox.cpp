@@ -21,21 +21,24 @@ namespace {
 constexpr std::uint32_t kThreads = 64;
 constexpr std::int32_t kGroups = 3;
 constexpr std::int32_t kTile = 1504;  // all threads have packs, one by one and four at a time
-constexpr float kAlpha = 0.125f;
+constexpr StepRate kRates[] = {{0.125f}, {0.25f}};
 constexpr float kLambda[kGroups] = {0.5f, 2.0f, 4.0f};
 
 struct Shape {
   std::int64_t size;
   std::int32_t group;
   std::size_t offset;  // entries past a 16-byte boundary
+  std::int32_t rate = 0;
+  bool has_gradient = true;
 };
-// Heads, bodies and tails; several tiles a tensor; a group in two tensors; one without a group.
-constexpr Shape kShapes[] = {{1, 0, 0},    {4001, 1, 1}, {1497, -1, 0},
-                             {1900, 0, 3}, {3000, 2, 0}, {3, 1, 2}};
+// Heads, bodies and tails; several tiles a tensor; a group in two tensors; one without a group; one
+// of another rate, and one without a gradient.
+constexpr Shape kShapes[] = {{1, 0, 0},    {4001, 1, 1}, {1497, -1, 0},  {1900, 0, 3},
+                             {3000, 2, 0}, {3, 1, 2},    {700, 2, 1, 1}, {900, 0, 0, 0, false}};
 
 // sign(z)·max(|z| − t, 0), as the paper writes it.
-float definition(float w, float g, float t) {
-  const float z = std::fmaf(-kAlpha, g, w);
+float definition(float w, float g, float alpha, float t) {
+  const float z = std::fmaf(-alpha, g, w);
   const float shrunk = std::fmax(std::fabs(z) - t, 0.0f);
   return shrunk == 0.0f ? 0.0f : std::copysign(shrunk, z);
 }
@@ -95,19 +98,19 @@ void check(std::uint32_t grid) {
       tiles.push_back({begin, static_cast<std::int32_t>(tensors.size()),
                        static_cast<std::int32_t>(std::min<std::int64_t>(kTile, s.size - begin))});
     }
-    tensors.push_back({w.back().data(), g.back().data(), nullptr, nullptr, s.size, s.group});
+    tensors.push_back({w.back().data(), s.has_gradient ? g.back().data() : nullptr, nullptr,
+                       nullptr, s.size, s.group, s.rate});
   }
   // Stops after the second step: by then the total lies in this band.
   const CountBand band = {1, 8000};
   const StopRecord stop = {1, 1, 1, 7};
   std::uint32_t announcement = 0;
-  const StepRate rate = {kAlpha};
   Status status;
   Sums sums;
   const ProxStepArguments<float> args = {
       {tensors.data(), tiles.data(), static_cast<std::int64_t>(tiles.size()), kGroups},
       kLambda,
-      &rate,
+      kRates,
       &stop,
       &band,
       &status.header,
@@ -125,10 +128,13 @@ void check(std::uint32_t grid) {
     std::uint64_t nnz[kGroups] = {};
     for (std::size_t t = 0; t < w.size(); ++t) {
       const std::int32_t group = kShapes[t].group;
-      const float threshold = group < 0 ? 0.0f : kAlpha * kLambda[group];
+      const float alpha = kRates[kShapes[t].rate].learning_rate;
+      const float threshold = group < 0 ? 0.0f : alpha * kLambda[group];
       for (std::size_t i = 0; i < expected[t].size(); ++i) {
         float& e = expected[t][i];
-        if (step <= 2) e = definition(e, g[t].data()[i], threshold);
+        if (step <= 2 && kShapes[t].has_gradient) {
+          e = definition(e, g[t].data()[i], alpha, threshold);
+        }
         require(std::memcmp(&e, w[t].data() + i, sizeof e) == 0,
                 "weight " + std::to_string(i) + " of tensor " + std::to_string(t));
         if (group >= 0 && e != 0.0f) ++nnz[group];
@@ -144,6 +150,14 @@ void check(std::uint32_t grid) {
     require(sums.header.ticket == 0 && sums.nnz[0] + sums.nnz[1] + sums.nnz[2] == 0,
             "sums are left zero");
   }
+  const float flag = 1.0f;
+  ProxStepArguments<float> skipped = args;
+  skipped.skip = &flag;
+  status = {};
+  simt::launch(grid, kThreads,
+               prox_step_kernel<float, PlainStep<float>, L1Penalty<float>, kNoExtras, kThreads>,
+               skipped, L1Penalty<float>{});
+  require(status.header.steps == 0, "a step that was to be left out");
   // Counts are 64 bits wide: as if other blocks had left 2^40 in the sum.
   status = {};
   sums.nnz[1] = std::uint64_t{1} << 40;

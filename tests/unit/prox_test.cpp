@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <span>
 
@@ -13,6 +12,7 @@
 #include "kernels/math/step.hpp"
 #include "support/engines.hpp"
 #include "support/seeded.hpp"
+#include "support/soft_threshold.hpp"
 
 namespace cuthresh::testing {
 namespace {
@@ -20,19 +20,6 @@ namespace {
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kTiny = std::numeric_limits<float>::denorm_min();
-
-std::uint32_t bits_of(float x) {
-  std::uint32_t b = 0;
-  std::memcpy(&b, &x, sizeof b);
-  return b;
-}
-
-// The definition, sign(z)·max(|z| − t, 0), in its textbook form.
-float soft_by_definition(float z, float t) {
-  if (std::isnan(z)) return z;
-  const float shrunk = std::fmax(std::fabs(z) - t, 0.0f);
-  return shrunk == 0.0f ? 0.0f : std::copysign(shrunk, z);
-}
 
 TEST(SoftThreshold, HardCases) {
   EXPECT_EQ(bits_of(soft_threshold(0.0f, 1.0f)), bits_of(0.0f));
