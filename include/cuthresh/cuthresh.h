@@ -265,7 +265,7 @@ typedef struct cth_controller cth_controller;
 /* Groups that share one λ. */
 typedef struct cth_target {
   const int32_t* groups; /* of the plan, each in at most one target; NULL: all of them */
-  size_t group_count;
+  size_t group_count;    /* with groups NULL 0, or the number of all, which bounds need */
   uint64_t nonzeros; /* wanted at the end, from 1 to the number of their weights; 0: as `sparsity`
                         says */
   double sparsity; /* share of zeros wanted, in [0, 1): ⌊(1 − sparsity)·weights + ½⌋ nonzeros, at
@@ -285,8 +285,9 @@ typedef struct cth_target {
   uint64_t total_weights;
 } cth_target;
 
-/* The phases of one training, in shares of `steps` (docs/one-run.md). Steps are those of
- * cth_prox_step. */
+/* The phases of one training, in shares of `steps`, each from 0 to 1 (docs/one-run.md). Steps are
+   those of cth_prox_step. There must be enough of them for ramp_begin < ramp_end ≤ 1 − debias −
+   finish, each rounded to whole steps. */
 typedef struct cth_controller_options {
   size_t struct_size;
   int64_t steps;     /* of the whole training */
@@ -295,6 +296,8 @@ typedef struct cth_controller_options {
   double finish; /* this share before `debias`, at least a step: only the target's number of largest
                     |z| survive */
   double debias; /* the last share: zeros are frozen at zero, and there is no threshold */
+  /* λ = exp(u + proportional_gain·e), e = log(count/wanted) cut to ±1; u moves by integral_gain·e
+     in all steps together. From 0 to 10^6. */
   double integral_gain;
   double proportional_gain;
   int64_t update_every; /* cth_controller_update looks at every so many steps; 0: at most 2000 looks
@@ -305,7 +308,8 @@ typedef struct cth_controller_options {
   { sizeof(cth_controller_options), 0, 0.05, 0.6, 0.02, 0.2, 30.0, 1.0, 0 }
 
 /* Takes over λ of the plan's groups that have a target, and restarts the plan. At most one a plan.
-   The arrays that targets point to are copied. */
+   1 target or more; options must be given, with `steps`. The arrays that targets point to are
+   copied. */
 CTH_C_API cth_status cth_controller_create(cth_plan* plan, const cth_target* targets, size_t count,
                                            const cth_controller_options* options,
                                            cth_controller** controller);

@@ -70,7 +70,7 @@ void Controller::read(std::span<cth_target_report> reports) {
     for (const std::int32_t group : target.control.groups) {
       const auto g = static_cast<std::size_t>(group);
       report.nonzeros += nonzeros[g];
-      report.lambda = std::max(report.lambda, lambda[g]);  // 0 of a group that is at its least
+      report.lambda = std::max(report.lambda, lambda[g]);  // less of a group that is at its least
     }
     const auto wanted = static_cast<double>(report.target);
     const double missed = std::fabs(static_cast<double>(report.nonzeros) - wanted);

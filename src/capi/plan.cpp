@@ -1,7 +1,6 @@
 // Plans: made from the caller's tensors, set, stepped and read.
 
 #include <algorithm>
-#include <limits>
 #include <span>
 
 #include "backend/check_values.hpp"

@@ -72,6 +72,19 @@ std::uint64_t read_wanted(const std::string& where, const cth_target& given,
   return std::clamp<std::uint64_t>(static_cast<std::uint64_t>(kept), 1, weights);
 }
 
+void check_bounds_given(const std::string& where, const cth_target& given, const Target& target) {
+  if (given.least == nullptr && given.most == nullptr) return;
+  if (target.divided) {
+    unsupported(where, "bounds of groups do not go with total_weights", "bounds",
+                "give each group a target of its own");
+  }
+  if (given.group_count == target.control.groups.size()) return;
+  invalid(where + ".group_count",
+          "is the length of the bounds too: one a group, " +
+              std::to_string(target.control.groups.size()),
+          std::to_string(given.group_count), "pass the plan's number of groups");
+}
+
 std::vector<std::uint64_t> read_bounds(const std::uint64_t* given, std::size_t count) {
   return given == nullptr ? std::vector<std::uint64_t>()
                           : std::vector<std::uint64_t>(given, given + count);
@@ -147,10 +160,7 @@ Target read_target(const std::string& where, const cth_target& given, Plan& plan
             "0.01 allows one percent");
   }
   target.tolerance = given.tolerance;
-  if (target.divided && (given.least != nullptr || given.most != nullptr)) {
-    unsupported(where, "bounds of groups do not go with total_weights", "bounds",
-                "give each group a target of its own");
-  }
+  check_bounds_given(where, given, target);
   target.control.least = read_bounds(given.least, target.control.groups.size());
   target.control.most = read_bounds(given.most, target.control.groups.size());
   target.control.lambda = read_lambda(where, given, plan, target, schedule);

@@ -205,6 +205,8 @@ TEST_F(CapiControllerErrors, Targets) {
   refused({bad}, "bounds", steps_of(kTraining), CTH_UNSUPPORTED);
   bad = good;
   bad.least = kBound;
+  refused({bad}, "targets[0].group_count: is the length of the bounds too");
+  bad.group_count = 2;
   bad.most = kBound;
   refused({bad}, "cth_controller_create: set_control, target 0");  // 18 at most, 20 wanted
 }

@@ -113,7 +113,9 @@ TEST(CapiErrors, Contexts) {
   ASSERT_CTH(cth_context_create(&later.known, &made));
   const ContextHandle context(made);
   later.unknown = 1;
-  expect_context_refused(later.known, CTH_UNSUPPORTED, "does not know");
+  cth_context* none = nullptr;
+  expect_refused(cth_context_create(&later.known, &none), CTH_UNSUPPORTED, "does not know");
+  EXPECT_EQ(none, nullptr);
   expect_refused(cth_context_set_stream(made, &later), CTH_INVALID_ARGUMENT, "no streams");
   EXPECT_CTH(cth_context_set_stream(made, nullptr));
   expect_refused(cth_context_description(made, nullptr), CTH_INVALID_ARGUMENT, ", text:");

@@ -20,7 +20,7 @@ void on_threads(F&& body) {
 }
 
 TEST(CapiThreads, CallsOnOneContextWaitForEachOther) {
-  constexpr int kStepsEach = 50;
+  constexpr int kStepsEach = 20;
   constexpr float kAlpha = 0x1p-10f;
   List list(kShared, {{std::vector<float>(40000, 1.0f), std::vector<float>(40000, 1.0f), 0, 0}});
   list.make_plan();
@@ -49,7 +49,7 @@ TEST(CapiThreads, CallsOnOneContextWaitForEachOther) {
   });
   EXPECT_EQ(failures.load(), 0);
   EXPECT_EQ(list.status().steps, kThreads * kStepsEach);
-  // Each step takes α away, which is exact here.
+  // Each step takes α away, exactly.
   EXPECT_EQ(list.weight(0).to_host()[39999], 1.0f - kAlpha * kThreads * kStepsEach);
 }
 

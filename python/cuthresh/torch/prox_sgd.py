@@ -1,0 +1,209 @@
+"""SGD whose step ends with a soft threshold: one pass over all parameters."""
+
+import torch
+
+from . import _amp, _select
+from ._engine import Engine, Layout, Slot
+from ._tensors import local, same_layout
+
+_NOT_SAVED = ("names", "penalised", "penalty")  # of a plain SGD's state
+
+
+class ProxSGD(torch.optim.Optimizer):
+    """w ← soft(w − α·d, α·λ) for weights, w ← w − α·d for the rest, where d is what torch.optim.SGD
+    subtracts (momentum, Nesterov, weight decay; dampening 0). With λ = 0 it is torch.optim.SGD.
+
+    params: a model, its named_parameters(), parameters, or groups (dicts) of either; each group may
+        have its own lr, momentum, weight_decay and penalty. Names come from a model (here or in
+        `model`) and from pairs.
+    penalty: λ, or {selector: λ} of which the first that matches counts.
+    penalise: a selector of what λ is for; None: all weights, that is all parameters with two extents
+        or more that do not belong to a normalising module. A selector is a name pattern ("conv*"), a
+        compiled regular expression, a module type, a tensor, a predicate(name, parameter), or a list of
+        these; patterns and types never mean biases and normalisation.
+
+    The threshold is αλ with the α of the step, so λ keeps its meaning under schedules. Nothing in a
+    step waits for a GPU. A step after which an entry is not finite is the last one (see status())."""
+
+    _step_supports_amp_scaling = True
+
+    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0, penalty=0.0, penalise=None,
+                 model=None):
+        self._prepare()
+        if isinstance(params, torch.nn.Module):
+            model = params
+            params = _select.named_parameters(model)
+        if model is not None:
+            self._named = {id(named.parameter): named for named in _select.named_parameters(model)}
+        self._penalise = penalise
+        defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay,
+                    "penalty": penalty}
+        params = list(params) if not isinstance(params, torch.Tensor) else params
+        if isinstance(params, list) and params and not isinstance(params[0], dict):
+            params = [{"params": params}]
+        super().__init__(params, defaults)
+
+    def _prepare(self):
+        self._named = {}
+        self._penalise = self._kind = None
+        self._engine = Engine(self._layout)
+        self.steps_taken = 0  # calls of step(); a scaler's skipped ones included
+
+    def add_param_group(self, group):
+        """As for any optimizer; also `penalty` and `penalise` of its own."""
+        group = dict(group)
+        index = len(self.param_groups)
+        selector = group.pop("penalise", self._penalise)
+        named = self._name(group["params"], index)
+        group["params"] = [one.parameter for one in named]
+        for key, value in self.defaults.items():
+            group.setdefault(key, value)
+        _check_group(index, group, self.param_groups)
+        is_penalised = [_select.matches(selector, one) for one in named]
+        if isinstance(group["penalty"], dict):
+            values = [_select.first_match(group["penalty"], one) for one in named]
+            is_penalised = [value is not None for value in values]
+            group["penalty"] = [value or 0.0 for value in values]
+        group["names"] = [one.name for one in named]
+        group["penalised"] = is_penalised
+        for value in _as_list(group):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"parameter group {index}: penalty must be finite and ≥ 0 (got {value})")
+        super().add_param_group(group)
+        self._named.update((id(one.parameter), one) for one in named)
+        self._engine.invalidate()
+
+    def _name(self, params, group):
+        """Parameters, or (name, parameter) pairs, as Named."""
+        if isinstance(params, torch.Tensor):
+            params = [params]
+        named = []
+        for i, one in enumerate(params):
+            name, parameter = one[:2] if isinstance(one, tuple) else (f"group{group}.{i}", one)
+            known = self._named.get(id(parameter))
+            if known is None or (isinstance(one, tuple) and known.name != name):
+                known = _select.Named(name, parameter, known.module if known else None)
+            named.append(known)
+        return named
+
+    # ---- the plan ----
+
+    def _layout(self):
+        self._kind = kind = self._kind_now()
+        slots, penalised = [], 0
+        for rate, group in enumerate(self.param_groups):
+            for name, parameter, is_penalised in zip(group["names"], group["params"], group["penalised"]):
+                momentum = self._momentum_buffer(parameter) if kind != "sgd" else None
+                slots.append(Slot(name, parameter, penalised if is_penalised else -1, rate, momentum))
+                penalised += is_penalised
+        return Layout(kind, slots, penalised, len(self.param_groups))
+
+    def _kind_now(self):
+        if not any(group["momentum"] for group in self.param_groups):
+            return "sgd"
+        return "nesterov" if any(group["nesterov"] for group in self.param_groups) else "momentum"
+
+    def _momentum_buffer(self, parameter):
+        """Zeros at first; laid out as the parameter is."""
+        tensor = local(parameter)
+        state = self.state[parameter]
+        buffer = state.get("momentum_buffer")
+        if buffer is None:
+            state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format).detach()
+        elif not same_layout(local(buffer), tensor) or buffer.device != parameter.device:
+            state["momentum_buffer"] = torch.empty_like(parameter.detach()).copy_(buffer)
+        return state["momentum_buffer"]
+
+    def _refresh(self):
+        rates, lambdas = [], []
+        for group in self.param_groups:
+            rates.append((float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])))
+            penalty = group["penalty"]
+            if isinstance(penalty, list):
+                lambdas.extend(value for value, is_penalised in zip(penalty, group["penalised"]) if is_penalised)
+            else:
+                lambdas.extend([float(penalty)] * sum(group["penalised"]))
+        if self._kind_now() != self._kind:
+            self._engine.invalidate()
+        self._engine.refresh(rates, lambdas)
+        return self._engine
+
+    @torch.no_grad()
+    def step(self, closure=None, **scaler):
+        """One step. `closure` as for any optimizer; torch before 2.0 hands its gradient scaler on as
+        grad_scaler=."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found = _amp.unscale(self, **scaler)
+        engine = self._refresh()
+        engine.skip_where(found)
+        engine.take_gradients()
+        engine.step()
+        self.steps_taken += 1
+        return loss
+
+    # ---- looks ----
+
+    def status(self):
+        """Steps, nonzeros, non-finite entries after the last step, and whether those ended it. Waits."""
+        return self._refresh().plan.read_status()
+
+    def count_nonzero(self):
+        """{name: entries that are not zero}, of what is penalised. Waits."""
+        counts = self._refresh().plan.count_nonzero()
+        return {slot.name: counts[slot.group] for slot in self._layout().slots if slot.group >= 0}
+
+    def penalised(self):
+        """Names of what λ is for."""
+        return [name for group in self.param_groups
+                for name, is_penalised in zip(group["names"], group["penalised"]) if is_penalised]
+
+    def __repr__(self):
+        without = [name for group in self.param_groups
+                   for name, is_penalised in zip(group["names"], group["penalised"]) if not is_penalised]
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            shown = {key: group[key] for key in ("lr", "momentum", "nesterov", "weight_decay", "penalty")}
+            lines.append(f"  group {i}: " + ", ".join(f"{key}={value}" for key, value in shown.items()))
+        return "\n".join(["ProxSGD (", *lines, f"  penalised: {', '.join(self.penalised()) or 'nothing'}",
+                          f"  not penalised: {', '.join(without) or 'nothing'}", ")"])
+
+    # ---- state ----
+
+    def load_state_dict(self, state_dict):
+        """Its own, or a torch.optim.SGD's."""
+        before = [{key: group[key] for key in _NOT_SAVED} for group in self.param_groups]
+        super().load_state_dict(state_dict)
+        for i, (group, kept) in enumerate(zip(self.param_groups, before)):
+            for key, value in kept.items():
+                group.setdefault(key, value)
+            _check_group(i, group, self.param_groups[:i])
+
+    def __setstate__(self, state):
+        if "_engine" not in self.__dict__:  # made by pickle or copy, without __init__
+            self._prepare()
+        super().__setstate__(state)
+        self._engine.invalidate()
+
+
+def _as_list(group):
+    return group["penalty"] if isinstance(group["penalty"], list) else [group["penalty"]]
+
+
+def _check_group(index, group, others):
+    where = f"parameter group {index}"
+    if group.get("dampening", 0) != 0 or group.get("maximize", False):
+        raise ValueError(f"{where}: dampening and maximize are not offered; use torch.optim.SGD with a "
+                         "SparsityController")
+    for key, bound in (("lr", float("inf")), ("momentum", 1), ("weight_decay", float("inf"))):
+        value = group[key]
+        if not isinstance(value, torch.Tensor) and not 0 <= value < bound:
+            raise ValueError(f"{where}: {key} must be ≥ 0 and below {bound} (got {value})")
+    if group["nesterov"] and not group["momentum"]:
+        raise ValueError(f"{where}: nesterov needs a momentum (got momentum=0)")
+    for other in others:
+        if group["momentum"] and other["momentum"] and group["nesterov"] != other["nesterov"]:
+            raise ValueError(f"{where}: all groups with a momentum have Nesterov's or none has (got nesterov="
+                             f"{group['nesterov']} beside {other['nesterov']}); use an optimizer for each")
