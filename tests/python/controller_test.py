@@ -155,6 +155,24 @@ class Targets(unittest.TestCase):
         self.assertTrue(torch.equal(model[2].weight.detach(), shrunk))
         self.assertEqual(controller.report().targets[0].lambda_, now)
 
+    def test_a_second_controller_takes_over_from_the_first(self):
+        model = mlp(20, 40, 30)
+        optimizer = ProxSGD(model, lr=0.1)
+        first = SparsityController(optimizer, target=0.9, steps=10, ramp=(0.0, 0.5), lambda_start=1.0)
+        aim = model[0].weight.detach().clone()
+        for step in range(60):
+            if step == 3:
+                self.assertGreater(first.report().targets[0].lambda_, 0)
+                second = SparsityController(optimizer, target={"0.*": 80}, steps=57)
+                kept = model[2].weight.detach().clone()
+            for p in model.parameters():
+                p.grad = torch.zeros_like(p)
+            model[0].weight.grad = model[0].weight.detach() - aim
+            optimizer.step()
+            (first if step < 3 else second).step()
+        self.assertEqual(int(model[0].weight.count_nonzero()), 80)
+        self.assertTrue(torch.equal(model[2].weight, kept), "what the second has no target for has no penalty")
+
     def test_allocations(self):
         sizes = [800, 1200, 300]
         for allocation in ("uniform", "erdos_renyi"):
