@@ -9,8 +9,8 @@ set -euo pipefail
 build=(g++ cmake ninja-build ccache git ca-certificates libcli11-dev libtomlplusplus-dev
        nlohmann-json3-dev libspdlog-dev libfmt-dev libdnnl-dev zlib1g-dev)
 tests=(libgtest-dev libgmock-dev librapidcheck-dev python3 python3-numpy python3-torch pkg-config)
-# Without these a check is skipped: the format; the libtorch example (44 MB beside python3-torch).
-checks=(clang-format-14 libtorch-dev)
+# Without these a check is skipped: the format; the libtorch example (44 MB beside python3-torch); the Python wheel.
+checks=(clang-format-14 libtorch-dev python3-pip python3-setuptools python3-venv python3-wheel)
 peers=(python3-torch libopenblas0-pthread)
 
 wanted=("${build[@]}")

@@ -1,9 +1,15 @@
 """Owners of the library's objects."""
 
+import os
 import weakref
 from ctypes import byref, c_void_p
 
 from ._library import check
+
+
+def _destroy(destroy, pointer, process):
+    if os.getpid() == process:  # a fork has the library's memory, and not its threads
+        destroy(pointer)
 
 
 class Owner:
@@ -16,7 +22,7 @@ class Owner:
         made = c_void_p()
         check(create(byref(made)))
         self._pointer = made
-        self._finalizer = weakref.finalize(self, destroy, made)
+        self._finalizer = weakref.finalize(self, _destroy, destroy, made, os.getpid())
 
     @property
     def pointer(self):

@@ -116,6 +116,12 @@ class Targets(unittest.TestCase):
         self.assertEqual([int(p.count_nonzero()) for p in weights_of(model)], [400, 77, 300])
         self.assertEqual([line.name for line in controller.report().targets], ["0.*", "2.*", "4.weight"])
 
+    def test_numpy_numbers_are_numbers(self):
+        import numpy as np
+        for target, wanted in ((np.int64(50), 50), (np.float32(0.5), 400), (np.float64(0.75), 200)):
+            self.run_to_the_end(model := mlp(20, 40), target)
+            self.assertEqual(nonzeros(weights_of(model)), wanted)
+
     def test_groups_share_a_target_and_what_has_none_keeps_its_penalty(self):
         model = mlp(20, 40, 30, 10)
         controller = self.run_to_the_end(model, {("0.*", "4.*"): 200},
@@ -138,9 +144,36 @@ class Targets(unittest.TestCase):
         t = float(torch.tensor(0.1) * torch.tensor(0.125))
         shrunk = nn.functional.softshrink(nn.functional.softshrink(before, t), t)
         self.assertTrue(torch.equal(model[2].weight.detach(), shrunk))
+        for _ in range(10):
+            optimizer.step()
+            controller.step()
+        now = controller.report().targets[0].lambda_
+        self.assertGreater(now, 0)
+        shrunk = model[2].weight.detach().clone()
         optimizer.param_groups[0]["penalty"] = [0.0] * 4
         optimizer.step()
         self.assertTrue(torch.equal(model[2].weight.detach(), shrunk))
+        self.assertEqual(controller.report().targets[0].lambda_, now)
+
+    def test_a_second_controller_takes_over_from_the_first(self):
+        model = mlp(20, 40, 30)
+        optimizer = ProxSGD(model, lr=0.1)
+        first = SparsityController(optimizer, target=0.9, steps=10, ramp=(0.0, 0.5), lambda_start=0.05,
+                                   integral_gain=0.0, proportional_gain=0.0)
+        aim = model[0].weight.detach().clone()
+        for step in range(60):
+            if step == 3:
+                self.assertGreater(first.report().targets[0].lambda_, 0)
+                second = SparsityController(optimizer, target={"0.*": 80}, steps=57)
+                kept = model[2].weight.detach().clone()
+                self.assertGreater(int(kept.count_nonzero()), 600)
+            for p in model.parameters():
+                p.grad = torch.zeros_like(p)
+            model[0].weight.grad = model[0].weight.detach() - aim
+            optimizer.step()
+            (first if step < 3 else second).step()
+        self.assertEqual(int(model[0].weight.count_nonzero()), 80)
+        self.assertTrue(torch.equal(model[2].weight, kept), "what the second has no target for has no penalty")
 
     def test_allocations(self):
         sizes = [800, 1200, 300]

@@ -44,7 +44,7 @@ def data_parallel(rank):
     for fused in (True, False):
         model = mlp(8, 24, 3, seed=rank)  # DistributedDataParallel sends rank 0's to all
         parallel = DistributedDataParallel(model)
-        optimizer = (ProxSGD(parallel, lr=0.1, momentum=0.9) if fused
+        optimizer = (ProxSGD(parallel, lr=0.1, momentum=0.9, penalise="[02].weight") if fused
                      else torch.optim.AdamW(parallel.parameters(), lr=0.01))
         controller = SparsityController(optimizer, target=0.9, steps=60, per_layer=fused)
         random = generator(100 + rank)  # every rank has data of its own
@@ -123,6 +123,7 @@ class TwoRanks(unittest.TestCase):
             self.assertEqual((lambdas, counts, exact, weights), other[:4])
             self.assertTrue(exact)
             self.assertEqual(weights, 720)
+            self.assertGreater(min(lambdas[-1]), 0, "λ is known after the finish, whose steps go without")
             here = [sum(map(sum, layer)) for layer in zeros]
             there = [sum(map(sum, layer)) for layer in other[4]]
             self.assertEqual([a + b for a, b in zip(here, there)], counts)

@@ -160,10 +160,30 @@ class Traps(unittest.TestCase):
             second.step()
         self.assertTrue(same_bits(plain.weight, permuted.weight))
         self.assertFalse(permuted.weight.is_contiguous())
+        # Momenta of one layout, loaded beside weights of another.
+        with torch.no_grad():
+            permuted.weight.copy_(plain.weight)
+        second.load_state_dict(copy.deepcopy(first.state_dict()))
+        self.assertTrue(second.state[permuted.weight]["momentum_buffer"].is_contiguous())
+        for model, optimizer in ((plain, first), (permuted, second)):
+            set_random_gradients(model.parameters(), generator(9))
+            optimizer.step()
+        self.assertTrue(same_bits(plain.weight, permuted.weight))
         transposed = nn.Parameter(torch.arange(6.0).reshape(2, 3).t())
         transposed.grad = torch.ones(3, 2)
         ProxSGD([transposed], lr=1.0).step()
         self.assertTrue(torch.equal(transposed.detach(), torch.arange(6.0).reshape(2, 3).t() - 1))
+
+    def test_extents_of_one_and_none(self):
+        plain = nn.Parameter(torch.randn(6, 1, 3, 3, generator=generator()))
+        permuted = nn.Parameter(plain.detach().clone().contiguous(memory_format=torch.channels_last))
+        empty = nn.Parameter(torch.zeros(0, 4))
+        for p in (plain, permuted, empty):
+            p.grad = torch.ones(p.shape)
+        optimizer = ProxSGD([plain, permuted, empty], lr=0.1, momentum=0.9, penalty=1.0)
+        optimizer.step()
+        self.assertTrue(same_bits(plain, permuted))
+        self.assertEqual(optimizer.count_nonzero()["group0.2"], 0)
 
     def test_a_training_that_is_not_finite_says_so(self):
         model = mlp(4, 3)

@@ -50,9 +50,9 @@ class Wheel(unittest.TestCase):
             run("cp", "-r", f"{SOURCE}/python/.", str(package))
             run("cp", f"{SOURCE}/include/cuthresh/cuthresh.h", str(header))
             try:
-                run(sys.executable, "-c", "import setuptools, wheel, pip")
+                run(sys.executable, "-c", "import ensurepip, pip, setuptools, venv, wheel")
             except AssertionError as error:
-                self.skipTest(f"no setuptools, wheel and pip: {error}")
+                self.skipTest(f"no pip, setuptools, venv and wheel; tools/deps.sh --test installs them: {error}")
             environment = {**os.environ, "CUTHRESH_LIBRARY": LIBRARY}
             run(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", folder,
                 str(package), env=environment)

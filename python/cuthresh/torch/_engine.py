@@ -146,9 +146,8 @@ class Engine:
 
     def control(self, targets, options):
         """From the next refresh() on a controller with these targets drives the plan."""
-        if self._plan is not None and self._controller is not None:
-            self._controller.close()
-        self._controller = self._saved = self._withheld = None
+        self.release()
+        self._saved = self._withheld = self._lambdas = None  # the caller's λ, where an earlier controller had its own
         self._controlled = frozenset(group for target in targets for group in target.groups)
         self._make_controller = lambda plan: Controller(plan, targets, **options)
 

@@ -20,13 +20,17 @@ class Named(NamedTuple):
 
 
 def named_parameters(model):
-    """The parameters of a model, each once."""
+    """The parameters of a model, each once, by the names that they have in the model itself: without what
+    data parallel and torch.compile put in front."""
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        model = model.module
     seen, found = set(), []
     for prefix, module in model.named_modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in seen:
                 seen.add(id(parameter))
-                found.append(Named(f"{prefix}.{name}" if prefix else name, parameter, module))
+                full = f"{prefix}.{name}" if prefix else name
+                found.append(Named(full.replace("_orig_mod.", ""), parameter, module))
     return found
 
 

@@ -1,6 +1,7 @@
 """From what users ask for to targets: a share of zeros is a float, a number of nonzeros an int."""
 
 from math import floor, prod
+from numbers import Integral, Real
 from typing import NamedTuple
 
 from .. import allocate
@@ -29,7 +30,11 @@ class Aim(NamedTuple):
 
 
 def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_share(value):
+    return isinstance(value, Real) and not isinstance(value, Integral)
 
 
 def nonzeros_of(value, weights, what):
@@ -38,8 +43,8 @@ def nonzeros_of(value, weights, what):
         if not 1 <= value <= weights:
             raise ValueError(f"{what}: a number of nonzeros must be from 1 to {weights}, its weights (got {value}); "
                              "a share of zeros is a float")
-        return value
-    if not isinstance(value, float) or not 0 <= value < 1:
+        return int(value)
+    if not _is_share(value) or not 0 <= value < 1:
         raise ValueError(f"{what}: expected a share of zeros in [0, 1) or a number of nonzeros ≥ 1 (got {value!r})")
     return max(1, floor((1 - value) * weights + 0.5))
 
@@ -85,8 +90,8 @@ def _bound(values, layer, name, default):
     if value is None:
         return default
     if _is_count(value) and value >= 0:
-        return min(value, layer.weights)
-    if isinstance(value, float) and 0 <= value <= 1:
+        return min(int(value), layer.weights)
+    if _is_share(value) and 0 <= value <= 1:
         return floor(value * layer.weights + 0.5)
     raise ValueError(f"{name}: expected a number of nonzeros ≥ 0 or a share of the layer's weights in [0, 1] (got "
                      f"{value!r} for {layer.named.name})")

@@ -77,6 +77,8 @@ class ProxSGD(torch.optim.Optimizer):
         """Parameters, or (name, parameter) pairs, as Named."""
         if isinstance(params, torch.Tensor):
             params = [params]
+        if isinstance(params, (set, frozenset)):
+            raise TypeError(f"parameter group {group}: a set has no order that stays; give a list")
         named = []
         for i, one in enumerate(params):
             name, parameter = one[:2] if isinstance(one, tuple) else (f"group{group}.{i}", one)
@@ -152,8 +154,7 @@ class ProxSGD(torch.optim.Optimizer):
 
     def count_nonzero(self):
         """{name: entries that are not zero}, of what is penalised. Waits."""
-        counts = self._refresh().plan.count_nonzero()
-        return {slot.name: counts[slot.group] for slot in self._layout().slots if slot.group >= 0}
+        return dict(zip(self.penalised(), self._refresh().plan.count_nonzero()))
 
     def penalised(self):
         """Names of what λ is for."""
