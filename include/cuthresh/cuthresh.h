@@ -152,9 +152,9 @@ typedef enum cth_step_kind {
 } cth_step_kind;
 
 typedef struct cth_plan_tensor {
-  cth_tensor weight; /* stepped and thresholded in place */
-  cth_tensor
-      gradient; /* as large as weight; data NULL: none yet, the tensor is counted and not stepped */
+  cth_tensor weight;   /* stepped and thresholded in place */
+  cth_tensor gradient; /* as large as weight; data NULL: none yet, the tensor is counted and not
+                          stepped. CTH_STEP_THRESHOLD reads none and steps every tensor */
   cth_tensor momentum; /* as large as weight, zeros to begin with; read and written by kinds with a
                           momentum, else unused */
   int32_t group; /* whose λ it has and whose count it goes into, from 0; −1: neither penalised nor
@@ -182,7 +182,8 @@ CTH_C_API cth_status cth_plan_extents(const cth_plan* plan, size_t* groups, size
 
 /* data of each tensor's gradient, in the order of the list, each as large as its weight and on its
    device; NULL: from here on the tensor is counted and not stepped. Where all are as they were
-   nothing is enqueued. */
+   nothing is enqueued, but in a capture and after one: each replay of the graph sets what was set
+   while it was captured. */
 CTH_C_API cth_status cth_plan_set_gradients(cth_plan* plan, const void* const* gradients,
                                             size_t count);
 

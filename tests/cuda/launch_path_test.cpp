@@ -318,30 +318,6 @@ TEST(LaunchPath, ALearningRateIsSetWithoutACopyAndFollowedByTheNextStep) {
   EXPECT_EQ(tensors.w[0].to_host(), want);
 }
 
-TEST(LaunchPath, GradientsAreSetWithoutACopyAndOnlyWhereTheyMoved) {
-  CudaRoom room;
-  Random random(13);
-  const std::vector<std::int64_t> sizes(1000, 3);
-  TensorLists tensors(*room.backend, sizes, 1, random);
-  const auto plan = room.backend->make_plan(tensors.list, 1);
-  std::vector<const float*> gradients;
-  for (const ProxTensor& tensor : tensors.list) gradients.push_back(tensor.g);
-  simt::recording().clear();
-  simt::recording().declare_capturing(true);
-  room.backend->set_gradients(*plan, gradients);
-  EXPECT_EQ(simt::recording().calls().size(), simt::recording().count(simt::CallKind::kQuery))
-      << "all are as they were";
-  std::swap(gradients[0], gradients[999]);
-  room.backend->set_gradients(*plan, gradients);
-  EXPECT_EQ(simt::recording().launches(), 3U) << "480 pointers fit into the arguments of one";
-  room.backend->set_gradients(*plan, gradients);
-  EXPECT_EQ(simt::recording().launches(), 3U);
-  EXPECT_EQ(simt::recording().bytes_to_device(), 0U);
-  EXPECT_EQ(simt::recording().synchronizations(), 0U);
-  simt::recording().declare_capturing(false);
-  EXPECT_EQ(violations(), "");
-}
-
 TEST(LaunchPath, ThrottleWaitsForAnEarlierStepAndMovesNothing) {
   CudaRoom room;
   StepLoop loop(*room.backend, 10, false);

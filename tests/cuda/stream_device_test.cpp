@@ -1,5 +1,5 @@
-// The room on a stream and a device that belong to the caller: where work lands, in which order,
-// during a capture too, and that the caller's current device stays what it is.
+// The room on a stream, a device and gradients that belong to the caller: where work lands, in
+// which order, during a capture too, and that the caller's current device stays what it is.
 
 #include <gmock/gmock.h>
 
@@ -198,6 +198,30 @@ TEST(CallersStream, LeftWhileItIsCapturedIsNotWaitedFor) {
   EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
   backend->set_stream(captured.get());  // no more
   EXPECT_THAT(handovers(), ElementsAre("cudaEventRecord", "cudaStreamWaitEvent"));
+}
+
+TEST(CallersGradients, AreSetWithoutACopyAndOnlyWhereTheyMoved) {
+  CudaRoom room;
+  Random random(13);
+  const std::vector<std::int64_t> sizes(1000, 3);
+  TensorLists tensors(*room.backend, sizes, 1, random);
+  const auto plan = room.backend->make_plan(tensors.list, 1);
+  std::vector<const float*> gradients;
+  for (const ProxTensor& tensor : tensors.list) gradients.push_back(tensor.g);
+  simt::recording().clear();
+  simt::recording().declare_capturing(true);
+  room.backend->set_gradients(*plan, gradients);
+  EXPECT_EQ(simt::recording().calls().size(), simt::recording().count(simt::CallKind::kQuery))
+      << "all are as they were";
+  std::swap(gradients[0], gradients[999]);
+  room.backend->set_gradients(*plan, gradients);
+  EXPECT_EQ(simt::recording().launches(), 3U) << "480 pointers fit into the arguments of one";
+  room.backend->set_gradients(*plan, gradients);
+  EXPECT_EQ(simt::recording().launches(), 3U);
+  EXPECT_EQ(simt::recording().bytes_to_device(), 0U);
+  EXPECT_EQ(simt::recording().synchronizations(), 0U);
+  simt::recording().declare_capturing(false);
+  EXPECT_THAT(simt::recording().violations(), IsEmpty());
 }
 
 int device_now() {

@@ -14,8 +14,8 @@ import sys
 import check
 
 PROGRAMS = ("gpu_rooms_test", "gpu_test", "cuthresh-bench", "cuthresh")
-DATA = ("tests/parity/softshrink_table.csv", "tests/parity/philox_vectors.csv", "tests/parity/mackey_glass_1000.csv",
-        "tests/parity/mackey_glass_1000_data.csv", "examples/mackey_glass_single.toml",
+DATA = ("tests/parity/softshrink_table.csv", "tests/parity/sgd_table.csv", "tests/parity/philox_vectors.csv",
+        "tests/parity/mackey_glass_1000.csv", "tests/parity/mackey_glass_1000_data.csv", "examples/mackey_glass_single.toml",
         "examples/mackey_glass_multi.toml", "examples/fashion_mnist_single.toml", "examples/fashion_mnist_multi.toml",
         "examples/mnist_single.toml", "examples/mnist_multi.toml", "examples/cifar10_resnet20.toml",
         "tests/parity/cnn_paper_step.csv", "tests/parity/cnn_small_step.csv")
