@@ -60,7 +60,7 @@ class BadConfiguration(CommandTest):
         self.refused(layers('"fc1, fc2" = 5\nfc1 = 3'), "c.toml:", "layer fc1 has a target already")
         self.refused([("[search]", "[sparsity.bounds]\nfc1 = [1, 5]\n[search]")], "sparsity.bounds.fc1",
                      "only search.method", "set search.method to one-run")
-        one_run = ("lambda = [1e-4, 1e-1]", 'method = "one-run"')
+        one_run = ('"gradient-median"\nstop = "converged"\nlambda = [1e-4, 1e-1]', '"one-run"')
         self.refused([("[search]", "[sparsity.bounds]\nfc1 = [0, 10]\n[search]"), one_run], "sparsity.bounds",
                      "allow from 0 to 18", "(got a target of 30)", "widen")
         self.refused([("[search]", "[sparsity.bounds]\nfc2 = [1, 9]\n[search]"), one_run], "sparsity.bounds.fc2",

@@ -129,7 +129,7 @@ TEST(Config, BadValuesNamePlaceKeyValueAndRemedy) {
       {"sparsity", "layers = {\"fc1, fc2\" = 3, fc1 = 2}", "target_nnz", {"sparsity.layers", "layer fc1 has a target already", "once"}},
       {"sparsity", "layers = {\"fc1, fc1\" = 3}", "target_nnz", {"sparsity.layers.fc1, fc1", "names layer fc1 twice"}},
       {"sparsity", "layers = {\"fc1,\" = 3}", "target_nnz", {"sparsity.layers.fc1,", "names no layer"}},
-      {"sparsity", "bounds = {fc1 = [1, 5]}", "", {"mg.toml:10:17: sparsity.bounds.fc1", "only search.method = \"one-run\"", "(got [1, 5])"}},
+      {"search", "method = \"log-midpoint\"\n[sparsity.bounds]\nfc1 = [1, 5]", "", {"mg.toml:16:7: sparsity.bounds.fc1", "only search.method = \"one-run\"", "(got [1, 5])"}},
       {"sparsity", "bounds = {fc1 = 5}", "", {"sparsity.bounds", "a table of lists of two whole numbers", "write for instance"}},
       {"sparsity", "bounds = [1, 5]", "", {"sparsity.bounds", "a table", "[sparsity.bounds]"}},
       {"sparsity", "bounds = {fc1 = [1.5, 5]}", "", {"sparsity.bounds.fc1", "without a decimal point"}},

@@ -310,9 +310,9 @@ TEST(Report, ResultJsonHoldsEveryKey) {
       "test_accuracy": 0.75}, "seconds": 1.25, "device": "cpu",
     "bytes_to_host": 4294967297, "bytes_to_host_search": 4294967295, "seed": 18446744073709551615,
     "layers": [
-      {"name": "fc1", "numel": 768, "nnz": 700, "target_nnz": 650, "lambda": 1e-4,
+      {"name": "fc1", "numel": 768, "nnz": 700, "target_nnz": 650, "shared_target_nnz": null, "lambda": 1e-4,
        "kkt_nonzero": 0.25, "kkt_zero": null, "gradient_nonzero": 0.125, "reached": true},
-      {"name": "fc2", "numel": 16384, "nnz": 1299, "target_nnz": null, "lambda": 0.0,
+      {"name": "fc2", "numel": 16384, "nnz": 1299, "target_nnz": null, "shared_target_nnz": null, "lambda": 0.0,
        "kkt_nonzero": null, "kkt_zero": 0.5, "gradient_nonzero": null, "reached": false}],
     "rounds_detail": [
       {"round": 1, "lambda": [1e-3, 2e-3], "nnz": [3, 4], "steps": 500, "train_loss": null,
