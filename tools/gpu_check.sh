@@ -7,7 +7,7 @@
 #   gpu_check.sh --make-bundle DIR [--arch A] [--build DIR2]
 #                                                build for another machine (no GPU needed here)
 #
-# --steps: which of tests,runs,bench,sanitizers,experiments (all), where a runner limits how long one command may take.
+# --steps: which of tests,runs,python,bench,sanitizers,experiments (all), where a runner limits how long one command may take.
 # --images FOLDER: for the full-size experiments; its folders fashion-mnist, mnist and cifar10 hold the data, what is not
 #   there is skipped. --experiment-seconds N: for each of them (6 hours).
 # --arch: CUDA architectures, e.g. 90-real (the default of --make-bundle) or 80-real;90-real.

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-STEPS = ("tests", "runs", "bench", "sanitizers", "experiments")
+STEPS = ("tests", "runs", "python", "bench", "sanitizers", "experiments")
 PROGRAM_SECONDS = 1500
 SANITIZER_SECONDS = 900
 RUN_SECONDS = 900
@@ -324,6 +324,23 @@ class Check:
         self.note("bench", "cuthresh-bench", PASSED if passed else FAILED, seconds,
                   f"{rows} rows" if passed else f"exit status {status}\n{text}")
 
+    # (e) The Python package, where this interpreter has PyTorch.
+
+    def python(self):
+        library = next(iter(sorted((self.bin.parent / "lib").glob("libcuthresh.so*"))), None)
+        runner = self.data / "tests" / "python" / "run.py"
+        missing = self.no_device or (None if library and runner.exists() else
+                                     "no libcuthresh.so and tests/python beside the programs")
+        if missing:
+            self.note("python", "cuda_test", SKIPPED, message=missing)
+            return
+        status, text, seconds = self.timed([sys.executable, "-B", str(runner), "cuda_test", "-v"], cwd=self.scratch,
+                                           env=dict(self.environment, CUTHRESH_LIBRARY=str(library)),
+                                           timeout=PROGRAM_SECONDS)
+        ran_none = status == 77 or (status == 0 and "Ran 0 tests" in text)
+        self.note("python", "cuda_test", SKIPPED if ran_none else PASSED if status == 0 else FAILED, seconds,
+                  text if status in (0, 77) else f"exit status {status}\n{text}")
+
     def run(self, steps):
         with tempfile.TemporaryDirectory(prefix="gpu-check-") as self.scratch:
             if not self.prepare():
@@ -335,6 +352,8 @@ class Check:
             if "runs" in steps:
                 self.runs()
                 self.fixed_steps()
+            if "python" in steps:
+                self.python()
             if "bench" in steps:
                 self.bench()
             if "sanitizers" in steps:

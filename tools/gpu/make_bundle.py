@@ -18,7 +18,8 @@ DATA = ("tests/parity/softshrink_table.csv", "tests/parity/sgd_table.csv", "test
         "tests/parity/mackey_glass_1000.csv", "tests/parity/mackey_glass_1000_data.csv", "examples/mackey_glass_single.toml",
         "examples/mackey_glass_multi.toml", "examples/fashion_mnist_single.toml", "examples/fashion_mnist_multi.toml",
         "examples/mnist_single.toml", "examples/mnist_multi.toml", "examples/cifar10_resnet20.toml",
-        "tests/parity/cnn_paper_step.csv", "tests/parity/cnn_small_step.csv")
+        "tests/parity/cnn_paper_step.csv", "tests/parity/cnn_small_step.csv",
+        "tests/python/run.py", "tests/python/support.py", "tests/python/cuda_test.py")
 # Of the system that runs it: the C library, the driver, cuBLAS. The C++ library is brought along, for a system whose
 # own is older, in a folder that is looked at only then.
 OF_THE_SYSTEM = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|cuda|cublas.*)\.so.*|linux-vdso.*)$")
@@ -72,7 +73,8 @@ def main():
             if not inside and not OF_THE_SYSTEM.match(soname) and not CPP_LIBRARY.match(soname):
                 sys.exit(f"make_bundle.py: bin/{program} takes {soname} from {path}, not from the bundle")
 
-    for name in DATA:
+    package = [str(file.relative_to(source)) for file in source.glob("python/cuthresh/**/*.py")]
+    for name in (*DATA, *package):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source / name, folder / name)
     shutil.copy2(source / "tools/gpu_check.sh", folder)
