@@ -98,11 +98,9 @@ const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
 int run_fit(const FitArguments& arguments) {
   const FitConfig config = configuration(arguments);
   const Style style = detect_style();
-  Reporter::Mode mode = stderr_is_terminal() ? Reporter::Mode::kTerminal : Reporter::Mode::kPlain;
-  if (arguments.quiet) mode = Reporter::Mode::kQuiet;
 
   const InterruptGuard guard;
-  Reporter reporter(mode, style, config.search.rounds());
+  Reporter reporter(arguments.quiet, style, config.search.rounds());
   const FitResult result = fit(config, &reporter);
   reporter.clear();
   print(arguments.json ? read_result(result.folder) : summary(result, config, style));
