@@ -89,11 +89,14 @@ struct SparsityConfig {
 
 /// [search]: how λ is found: during one training, or by Algorithms 1 and 2.
 struct SearchConfig {
-  std::string method = "one-run";  ///< one-run | gradient-median | log-midpoint | fixed
+  std::string method = "one-run";  ///< one-run | gradient-median | log-midpoint |
+                                   ///< interpolate | fixed
   std::string stop = "first-hit";  ///< first-hit | converged
   std::vector<double> lambda;      ///< two numbers: the bracket; one: λ of "fixed", or
                                    ///< where that of "one-run" begins; none: automatic
   std::int64_t max_rounds = 100;   ///< budget of trainings, ≥ 1
+  /// A round begins with the weights of the latest round that ended with more nonzeros than wanted.
+  bool warm_start = false;
   std::int64_t first_hit_after =
       0;  ///< "first-hit": steps of a round in which a crossing does not count
   /// "one-run": from which to which share of the steps the number of nonzeros is brought down.

@@ -204,7 +204,8 @@ std::vector<Key> build() {
 
       choice(
           "search", "method", [](C& c) -> Field { return &c.search.method; },
-          {"one-run", "gradient-median", "log-midpoint", "fixed"}, "how lambda is found"),
+          {"one-run", "gradient-median", "log-midpoint", "interpolate", "fixed"},
+          "how lambda is found"),
       choice(
           "search", "stop", [](C& c) -> Field { return &c.search.stop; },
           {"first-hit", "converged"}, "when a count decides"),
@@ -214,6 +215,9 @@ std::vector<Key> build() {
       whole(
           "search", "max_rounds", [](C& c) -> Field { return &c.search.max_rounds; },
           {1, 1'000'000}, "trainings at most"),
+      plain(
+          "search", "warm_start", [](C& c) -> Field { return &c.search.warm_start; },
+          "a round begins where the latest one with too many nonzeros ended"),
       whole(
           "search", "first_hit_after", [](C& c) -> Field { return &c.search.first_hit_after; },
           kOptionalSteps, "steps of a round in which a crossing does not count"),

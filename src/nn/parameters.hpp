@@ -57,6 +57,11 @@ class Parameters {
   void initialise(Initialisation scheme, std::uint64_t seed);
 
   void restore_initial() { values_.copy_from(initial_); }
+  /// Where trainings start: at the initial values, or at those that were there when
+  /// start_from_here() was called last.
+  void start_from_here();
+  void start_from_initial() { start_ = Array<float>(); }
+  void restore_start() { values_.copy_from(start_.size() > 0 ? start_ : initial_); }
   void keep_as_best() { best_.copy_from(values_); }
   void restore_best() { values_.copy_from(best_); }
 
@@ -64,6 +69,7 @@ class Parameters {
   Backend& backend_;
   std::vector<Parameter> list_;
   Array<float> values_, gradients_, initial_, best_;
+  Array<float> start_;  // empty: the initial values
 };
 
 /// "*" stands for any characters, "?" for one.

@@ -94,6 +94,7 @@ void Fit::train_dense() {
   observer_.note("the dense network beside it: one training of " +
                  std::to_string(config_.train.steps) + " steps with λ 0");
   gradient_of_ = kNoRound;
+  network_.parameters().start_from_initial();
   const std::vector<float> zero(task_.search_groups.size(), 0.0f);
   const StepStatus status = train(0, zero, StopRule{});
   NetworkScores dense;

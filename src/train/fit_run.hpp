@@ -86,6 +86,7 @@ class Fit {
   float automatic_lambda_max();
   Found search_lambda();
   void train_round(search::LambdaSearch& search);
+  bool leaves_too_many(const RoundResult& round) const;
   void report_pivot(search::LambdaSearch& search);
 
   Found train_controlled();

@@ -128,7 +128,7 @@ StepStatus Trainer::run_controlled(const ControlledRun& controlled, const Watch&
 }
 
 void Trainer::begin_run(const StopRule& rule) {
-  network_.parameters().restore_initial();
+  network_.parameters().restore_start();
   if (momentum_.size() > 0) momentum_.zero();
   backend_.set_stop(*plan_, rule);
 }
