@@ -120,7 +120,9 @@ struct RunConfig {
   std::string engine = "auto";        ///< CPU matrix products: auto | onednn | tiled | reference
   std::string precision = "fp32";     ///< CUDA matrix products: fp32 | tf32
   std::int64_t threads = 0;           ///< 0 to 1024; 0: one a core
-  std::string init;    ///< safetensors file with the initial weights; empty: from the seed
+  std::string init;  ///< safetensors file with the initial weights; empty: from the seed
+  double checkpoint_minutes = 10.0;  ///< "one-run": between two checkpoints; 0: none
+  bool resume = true;  ///< "one-run": go on from a checkpoint that an interrupted run left
   bool force = false;  ///< replace an existing run folder
 };
 

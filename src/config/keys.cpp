@@ -260,6 +260,12 @@ std::vector<Key> build() {
       file_path(
           "run", "init", [](C& c) -> Field { return &c.run.init; },
           "safetensors file with the initial weights"),
+      real(
+          "run", "checkpoint_minutes", [](C& c) -> Field { return &c.run.checkpoint_minutes; },
+          {0.0, 1e6, false, false}, "one-run: minutes between two checkpoints; 0: none"),
+      plain(
+          "run", "resume", [](C& c) -> Field { return &c.run.resume; },
+          "one-run: go on from a checkpoint that is there"),
       plain(
           "run", "force", [](C& c) -> Field { return &c.run.force; },
           "replace an existing run folder"),

@@ -48,6 +48,10 @@ class Parameters {
   const std::vector<Parameter>& list() const { return list_; }
   /// Of the arena, the gaps between tensors included.
   std::int64_t elements() const { return values_.size(); }
+  /// The arena of the values.
+  float* values() { return values_.data(); }
+  const float* values() const { return values_.data(); }
+  const float* best() const { return best_.data(); }
   float* value(std::size_t i) { return values_.data() + list_[i].offset; }
   float* gradient(std::size_t i) { return gradients_.data() + list_[i].offset; }
   float* initial(std::size_t i) { return initial_.data() + list_[i].offset; }

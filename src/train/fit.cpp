@@ -27,17 +27,19 @@ Fit::Fit(const FitConfig& config, FitObserver& observer)
           backend_, graph_,
           Trainer::rows_needed(data_.train.rows, config_.train.batch, nn::floats_a_row(graph_))),
       task_(make_task(config_, network_.parameters().list())),
+      resumed_(find_checkpoint()),
       folder_(prepare_folder()),
       trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}
 
 FitResult Fit::run() {
   observer_.note("device: " + chosen_.why);
   for (const std::string& note : task_.notes) observer_.note(note);
+  if (resumed_ && !one_run()) check_resumed(0);  // refuses another search.method
   const Found found = one_run() ? train_controlled() : search_lambda();
-  const std::uint64_t bytes_to_host_search = backend_.bytes_to_host() - trainer_.bytes_looked_at();
+  const std::uint64_t of_search = bytes_to_host_search();
   if (config_.search.compare_dense && !cancelled_) train_dense();
   FitResult result = summarise(found);
-  result.bytes_to_host_search = bytes_to_host_search;
+  result.bytes_to_host_search = of_search;
   write(result);
   return result;
 }
@@ -58,7 +60,8 @@ std::unique_ptr<RunFolder> Fit::prepare_folder() {
   } else {
     load_initial(backend_, network_.parameters(), config_.run.init);
   }
-  return std::make_unique<RunFolder>(config_.run.out, config_.run.force);
+  // What was interrupted had the right to the folder, and may have left it with what it had then.
+  return std::make_unique<RunFolder>(config_.run.out, config_.run.force || resumed_);
 }
 
 std::int64_t Fit::sample_every() const {

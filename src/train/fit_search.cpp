@@ -94,7 +94,9 @@ void Fit::train_round(search::LambdaSearch& search) {
   const auto number = static_cast<std::int64_t>(rounds_.size()) + 1;
   const std::vector<float> lambda = search.lambda();
   const StepStatus status = train(number, lambda, stop_rule(config_, task_));
-  RoundResult round = finish_round(number, status, config_.search.method == "gradient-median");
+  const std::string& method = config_.search.method;
+  const bool by_counts = method == "log-midpoint" || method == "interpolate";
+  RoundResult round = finish_round(number, status, !by_counts);
   round.lambda.assign(lambda.begin(), lambda.end());
   if (round.diverged) {
     observer_.note("round " + std::to_string(round.round) + " diverged at step " +

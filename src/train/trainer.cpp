@@ -115,19 +115,24 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
 }
 
 StepStatus Trainer::run_controlled(const ControlledRun& controlled, const Watch& watch,
-                                   const Ask& ask, const std::function<void()>& frozen) {
+                                   const Ask& ask, const std::function<void()>& frozen,
+                                   const TrainerState* from) {
   const search::RunSchedule& schedule = controlled.schedule;
   begin_run({});
   backend_.set_control(*plan_, schedule.rule, controlled.targets);
+  const std::int64_t first = from == nullptr ? 0 : from->control.steps;
+  if (from != nullptr) restore_state(*from);
   const Run run{schedule.steps, watch, ask, &schedule};
-  const StepStatus status = take_steps(run, 0, schedule.debias_at);
+  if (from != nullptr && !from->chosen.empty()) return take_steps(run, first, schedule.steps);
+  const StepStatus status = take_steps(run, first, schedule.debias_at);
   if (status.steps < schedule.debias_at || status.stopped) return status;
   frozen();
-  backend_.freeze(*plan_);
+  freeze();
   return take_steps(run, schedule.debias_at, schedule.steps);
 }
 
 void Trainer::begin_run(const StopRule& rule) {
+  frozen_ = false;
   network_.parameters().restore_start();
   if (momentum_.size() > 0) momentum_.zero();
   backend_.set_stop(*plan_, rule);

@@ -42,6 +42,15 @@ struct ControlledRun {
   std::vector<ControlTarget> targets;
 };
 
+/// A controlled run after some of its steps: with the settings, all that it takes to go on.
+struct TrainerState {
+  ControlState control;         ///< the number of steps among it
+  std::vector<float> values;    ///< Parameters::elements()
+  std::vector<float> momentum;  ///< the same; none without momentum
+  /// In the debias the values when the zeros were frozen, which of them say; else none.
+  std::vector<float> chosen;
+};
+
 /// Mean loss and, for cross-entropy, the share of rows classified right.
 struct Evaluation {
   double loss = 0.0;
@@ -82,9 +91,14 @@ class Trainer {
   StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
                  const Watch& watch, const Ask& ask = {});
   /// A controlled run, of the schedule's steps, in place of a round with one λ. `frozen` is called
-  /// when the last phase begins, or at the end without one, at the weights that are kept.
+  /// when the last phase begins, or at the end without one, at the weights that are kept. `from`:
+  /// goes on there, as if it had never been interrupted.
   StepStatus run_controlled(const ControlledRun& controlled, const Watch& watch, const Ask& ask,
-                            const std::function<void()>& frozen);
+                            const std::function<void()>& frozen,
+                            const TrainerState* from = nullptr);
+  /// Of a controlled run, between two steps: while it is watched, or after an ask ended it. Looks,
+  /// as samples do.
+  TrainerState save_state();
   /// λ a group, as it is now.
   std::vector<float> lambda() { return backend_.read_lambda(*plan_); }
   /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
@@ -130,6 +144,9 @@ class Trainer {
   Evaluation evaluate(DeviceData::Part part);
   Evaluation read_evaluation(std::int64_t rows);
   void begin_run(const StopRule& rule);
+  void restore_state(const TrainerState& state);
+  /// The last phase begins: its weights are kept as the best, for save_state().
+  void freeze();
   /// What a run of `steps` steps is told and asked; `controlled`: null with one λ.
   struct Run {
     std::int64_t steps;
@@ -155,6 +172,7 @@ class Trainer {
   Array<LossSum> sum_;
   std::int64_t sampled_rows_ = 0;
   Array<float> momentum_;
+  bool frozen_ = false;
   float learning_rate_ = 0.0f;  // the plan's
   std::uint64_t bytes_looked_at_ = 0;
 };

@@ -13,7 +13,7 @@
 
 #include "cuthresh/model_file.hpp"
 #include "simt/recording.hpp"
-#include "tests/unit/fit_fixture.hpp"
+#include "tests/unit/interrupting.hpp"
 
 namespace cuthresh {
 namespace {
@@ -152,6 +152,24 @@ TEST_F(CudaFit, OneRunToo) {
   config.sparsity.layers = {{"fc1", 20}, {"fc2", 6}};
   config.run.force = true;
   expect_the_same(config);
+}
+
+TEST_F(CudaFit, AnInterruptedTrainingGoesOnToTheBit) {
+  FitConfig config = tiny();
+  config.search.method = "one-run";
+  config.search.lambda.clear();
+  config.sparsity.tolerance = 0.0;
+  config.train.steps = 25;
+  config.train.batch = 20;
+  config.train.momentum = 0.9;
+  const Run whole = run_on(config, "cuda");
+  config.run.device = "cuda";
+  config.run.out = (folder_ / "parts").string();
+  interrupt_after(config, 24);
+  const FitResult parts = fit(config);
+  EXPECT_TRUE(parts.achieved);
+  EXPECT_EQ(bytes(fs::path(parts.folder) / "model.safetensors"),
+            bytes(fs::path(whole.result.folder) / "model.safetensors"));
 }
 
 // What a search moves does not grow with its steps or its weights: 64 bytes a layer and one line.

@@ -11,3 +11,4 @@ cth_test(trainer_test trainer_test.cpp)
 cth_test(path_test path_test.cpp)
 cth_test(fit_test fit_test.cpp fit_one_run_test.cpp fit_report_test.cpp fit_rounds_test.cpp
           fit_targets_test.cpp)
+cth_test(resume_test fit_resume_test.cpp trainer_resume_test.cpp)
