@@ -1,10 +1,10 @@
-#include "backend/activations.hpp"
 #include "backend/checks_layers.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/launch.hpp"
 #include "kernels/block/dropout.cuh"
 #include "kernels/block/pointwise.cuh"
 #include "kernels/block/transpose.cuh"
+#include "kernels/math/activations.hpp"
 
 namespace cuthresh::cuda {
 namespace {
