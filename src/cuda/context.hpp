@@ -28,6 +28,8 @@ enum class Scratch : std::uint8_t {
   kConvWorkspace,
   kConvFilter,
   kConvBias,
+  kSmallNetwork,
+  kSmallPartials,
   kCount
 };
 
