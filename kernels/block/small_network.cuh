@@ -12,12 +12,11 @@
 #include <cstdint>
 
 #include "kernels/math/activation_kind.hpp"
+#include "kernels/math/small_network.hpp"
 #include "kernels/platform.hpp"
 
 namespace cuthresh {
 
-inline constexpr std::int32_t kSmallWidth = 256;
-inline constexpr std::int32_t kSmallDepth = 8;
 inline constexpr std::int32_t kRowBlock = 8;
 inline constexpr std::int32_t kColumnBlock = 16;
 inline constexpr std::uint32_t kSmallThreads = 256;

@@ -13,7 +13,7 @@
 // Estimate for 6-128-128-64-1 and 1000 rows: 125 blocks; 101 MFLOP; a block reads 200 KB of weights
 // from the second-level cache and writes 21 KB. Limiter: those loads, of which two iterations a
 // warp, 32 KiB a multiprocessor, are in flight. Shared memory 20.5 KB, two blocks a multiprocessor.
-// tests/kernels/small_network_test.cpp
+// tests/kernels/small_network_kernels_test.cpp
 
 #include <cstdint>
 

@@ -12,7 +12,7 @@
 //
 // Estimate for 6-128-128-64-1 and 1000 rows: 108 blocks; 51 MFLOP; 13.8 MB from the second-level
 // cache, which with the multiply-adds is the limiter; 32 KiB a multiprocessor in flight. Shared
-// memory 11.5 KB. tests/kernels/small_network_test.cpp
+// memory 11.5 KB. tests/kernels/small_network_kernels_test.cpp
 
 #include <cstdint>
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "backend/check_values.hpp"
-#include "kernels/block/small_network.cuh"
+#include "kernels/math/small_network.hpp"
 
 namespace cuthresh {
 namespace {
