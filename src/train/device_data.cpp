@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "cuthresh/error.hpp"
@@ -97,6 +98,7 @@ std::int64_t DeviceData::batch_rows(std::int64_t step) const {
 }
 
 std::int64_t DeviceData::epoch_end(std::int64_t step) const {
+  if (settings_.batch == 0) return std::numeric_limits<std::int64_t>::max();
   const std::int64_t each = steps_an_epoch(train_.rows, settings_.batch);
   return (step / each + 1) * each;
 }

@@ -47,7 +47,7 @@ class DeviceData {
   Batch batch(std::int64_t step, std::int64_t first, std::int64_t rows,
               const ProxPlan* plan = nullptr);
   Batch batch(std::int64_t step) { return batch(step, 0, batch_rows(step)); }
-  /// The first step after `step` that belongs to another epoch.
+  /// The first step after `step` that needs prepare() anew: of another epoch.
   std::int64_t epoch_end(std::int64_t step) const;
   /// Rows [first, first + rows) as they are, for evaluation and full gradients. Valid until the
   /// next call.

@@ -26,7 +26,7 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
             {settings.loss == LossKind::kCrossEntropy, settings.batch, settings.seed,
              network.max_rows(), settings.random_crop, settings.random_flip}),
       sum_(backend, 1),
-      graphs_(backend, settings.execution) {
+      graphs_(backend, settings.execution, settings.longest_chunk) {
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();

@@ -36,6 +36,7 @@ struct TrainerSettings {
   std::optional<Schedule> schedule = {};  ///< none: learning_rate in every step
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
   Execution execution = Execution::kAuto;
+  double longest_chunk = 0.5;  ///< seconds that captured steps are taken without asking, at most
 };
 
 /// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until the
@@ -92,7 +93,7 @@ class Trainer {
                             const std::function<void()>& frozen);
   /// λ a group, as it is now.
   std::vector<float> lambda() { return backend_.read_lambda(*plan_); }
-  /// How steps reached the device so far: "captured graph, 256 at a time", "plain: " and why.
+  /// How steps reached the device so far: "captured graph, up to 256 at a time", "plain: " and why.
   std::string execution() const { return graphs_.describe(); }
   /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
   std::uint64_t bytes_looked_at() const { return bytes_looked_at_; }
