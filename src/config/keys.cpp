@@ -252,7 +252,7 @@ std::vector<Key> build() {
           "matrix products on a GPU"),
       choice(
           "run", "execution", [](C& c) -> Field { return &c.run.execution; },
-          {"auto", "plain", "graph"}, "how steps reach a GPU"),
+          {"auto", "plain", "graph", "fused"}, "how steps reach a GPU"),
       whole(
           "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 1024},
           "threads; 0: one a core"),

@@ -130,6 +130,11 @@ void check_operations(const Backend& backend, const FitConfig& config, const nn:
     throw InputError({"run.execution", "this device takes no captured steps: " + no_graph,
                       config.run.execution, "use execution = \"auto\""});
   }
+  const std::string no_fused = backend.unsupported(Operation::kSmallNetwork);
+  if (execution(config.run) == Execution::kFused && !no_fused.empty()) {
+    throw InputError({"run.execution", "this device takes no fused steps: " + no_fused,
+                      config.run.execution, "use execution = \"auto\""});
+  }
 }
 
 nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data) {
@@ -175,7 +180,8 @@ StepKind step_kind(const TrainConfig& config) {
 
 Execution execution(const RunConfig& config) {
   if (config.execution == "plain") return Execution::kPlain;
-  return config.execution == "graph" ? Execution::kGraph : Execution::kAuto;
+  if (config.execution == "graph") return Execution::kGraph;
+  return config.execution == "fused" ? Execution::kFused : Execution::kAuto;
 }
 
 Schedule make_schedule(const TrainConfig& config) {

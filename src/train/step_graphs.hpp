@@ -12,8 +12,10 @@
 
 namespace cuthresh::train {
 
-/// How the steps of a training are enqueued (run.execution). kAuto: captured where the room can.
-enum class Execution : std::uint8_t { kAuto, kPlain, kGraph };
+/// How the steps of a training are enqueued (run.execution). kAuto: captured where the room can,
+/// and fused where it has that for the network (small_steps.hpp); kGraph: captured, layer by layer;
+/// kFused: fused, whatever the number of rows.
+enum class Execution : std::uint8_t { kAuto, kPlain, kGraph, kFused };
 
 /// What a step is made of. Steps that are alike in this are the same work, since all else that
 /// differs from step to step is read on the device.

@@ -49,7 +49,7 @@ Outcome expect_the_same(const TrainingCase& given) {
     plain = {rig.run(), rig.run()};
   }
   {
-    TrainingRig rig(given, Execution::kAuto);
+    TrainingRig rig(given, Execution::kGraph);
     graph = {rig.run(), rig.run()};
     EXPECT_EQ(simt::recording().default_stream_uses(), 0U);
     EXPECT_GT(simt::recording().count(simt::CallKind::kGraphLaunch), 0U);
@@ -299,7 +299,7 @@ TEST(CapturedTraining, WhatCannotBeCapturedGoesOnPlainlyAndSaysWhy) {
                                  Failure{"cudaGraphInstantiate", cudaErrorMemoryAllocation},
                                  Failure{"cudaGraphGetNodes", cudaErrorInvalidValue}}) {
     SCOPED_TRACE(failure.call);
-    TrainingRig rig(c, Execution::kAuto);
+    TrainingRig rig(c, Execution::kGraph);
     simt::fail_next(failure.call, failure.error);
     const Outcome outcome = rig.run();
     EXPECT_THAT(outcome.execution, StartsWith("plain: "));
@@ -312,9 +312,9 @@ TEST(CapturedTraining, WhatCannotBeCapturedGoesOnPlainlyAndSaysWhy) {
 
 TEST(CapturedTraining, ALaunchThatFailsInACaptureDoesNotPoisonTheStream) {
   const TrainingCase c = numbers(0);
-  TrainingRig rig(c, Execution::kAuto);
+  TrainingRig rig(c, Execution::kGraph);
   const Outcome before = rig.run();
-  TrainingRig failing(c, Execution::kAuto);
+  TrainingRig failing(c, Execution::kGraph);
   // Step 0 has made its launches by then; a capture makes many more.
   simt::fail_next("cudaLaunchKernelEx", cudaErrorLaunchOutOfResources, 30);
   const Outcome outcome = failing.run();
@@ -325,7 +325,7 @@ TEST(CapturedTraining, ALaunchThatFailsInACaptureDoesNotPoisonTheStream) {
 TEST(CapturedTraining, WithLooksAfterEveryStepThereIsNothingToCapture) {
   TrainingCase c = numbers(0);
   c.settings.sample_every = 1;
-  TrainingRig rig(c, Execution::kAuto);
+  TrainingRig rig(c, Execution::kGraph);
   EXPECT_THAT(rig.run().execution, HasSubstr("without a look"));
   EXPECT_EQ(simt::recording().count(simt::CallKind::kGraphLaunch), 0U);
 }
