@@ -91,7 +91,7 @@ class DeviceData {
 
   // Mini-batches: the epoch's order and the gathered rows.
   std::int64_t epoch_ = -1;
-  Array<std::int64_t> order_;
+  Array<std::int64_t> order_;  // filled up to whole batches
   Array<float> batch_inputs_;
   Array<float> batch_targets_;
   Array<std::int32_t> batch_labels_;

@@ -116,6 +116,23 @@ TEST_P(StepNumbers, RowsAndMovesAreThoseOfThePlansNextStep) {
   }
 }
 
+// A round that stopped before an epoch's short last batch: steps that are enqueued beyond have as
+// many rows as the host thinks, and begin where the plan stands.
+TEST_P(StepNumbers, AWholeBatchInPlaceOfAShortOneFindsRows) {
+  Random random(407);
+  SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
+  const auto room = GetParam().make();
+  OneWeight one(*room);
+  const DataSplit split{eleven_rows(random), {}};
+  train::DeviceData data(*room, split, {false, 4, 9, 11, 0, false});
+  const auto last = read(*room, data.batch(2).inputs, 3 * 5);
+  one.jump(2);
+  const auto found = read(*room, data.batch(0, 0, 4, one.plan.get()).inputs, 4 * 5);
+  EXPECT_TRUE(std::equal(last.begin(), last.end(), found.begin()));
+  const std::vector<float>& inputs = split.train.inputs;
+  EXPECT_TRUE(std::equal(found.begin() + 15, found.end(), inputs.begin())) << "the first row";
+}
+
 TEST_P(StepNumbers, WhatIsDroppedToo) {
   const auto room = GetParam().make();
   OneWeight one(*room);
