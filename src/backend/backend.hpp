@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "backend/image_ops.hpp"
+#include "backend/small_network.hpp"
 #include "kernels/math/control.hpp"
 #include "kernels/math/step_rate.hpp"
 #include "kernels/math/stop_rule.hpp"
@@ -190,7 +191,8 @@ enum class Operation : std::uint8_t {
   kBatchNorm,
   kDropout,
   kImages,
-  kGraph
+  kGraph,
+  kSmallNetwork
 };
 
 class Backend {
@@ -288,6 +290,12 @@ class Backend {
   /// pass; then the stop rule. Does nothing once stopped. Tensors without a gradient stay as they
   /// are and are counted.
   virtual void prox_step(ProxPlan& plan) = 0;
+  /// prox_step with the gradients of a small network over these rows, which it works out itself:
+  /// the plan's tensors are the weights and biases of its layers, in that order, all of them are
+  /// stepped, and the plan's own gradients are not read. Does nothing once stopped, nor while the
+  /// skip flag is set. Sums over rows have the same bits in every run, not those of
+  /// dense_backward().
+  virtual void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) = 0;
   /// Makes the steps since the last set_stop a controlled run: control() and keep_targets() follow
   /// `rule` and these targets, and λ is 0 to begin with. The next set_stop ends it.
   virtual void set_control(ProxPlan& plan, const ControlRule& rule,

@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "backend/activation_kind.hpp"
+#include "kernels/math/activation_kind.hpp"
 
 namespace cuthresh {
 

@@ -71,6 +71,7 @@ class CpuBackend final : public Backend {
   void set_skip(ProxPlan& plan, const float* flag) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
+  void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) override;
   void set_control(ProxPlan& plan, const ControlRule& rule,
                    std::span<const ControlTarget> targets) override;
   void control(ProxPlan& plan) override;

@@ -70,8 +70,7 @@ void CpuBackend::gather_images(const GatherImages& args) {
   threads_.ranges(args.rows, grain, 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::uint8_t> moved(moves ? static_cast<std::size_t>(elements) : 0);
     for (std::int64_t r = begin; r < end; ++r) {
-      const std::uint8_t* image =
-          args.from + (index == nullptr ? r : index[r]) * elements;
+      const std::uint8_t* image = args.from + (index == nullptr ? r : index[r]) * elements;
       if (moves) {
         const ImageMove move =
             ImageMove::draw(args.seed, step, r, static_cast<std::int32_t>(s.width),

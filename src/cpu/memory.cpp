@@ -52,8 +52,7 @@ void CpuBackend::download(void* to, const void* from, std::size_t bytes) {
 }
 
 void CpuBackend::gather_rows(void* to, const void* from, const std::int64_t* index,
-                             std::int64_t rows, std::size_t row_bytes,
-                             const StepRows& of_step) {
+                             std::int64_t rows, std::size_t row_bytes, const StepRows& of_step) {
   if (rows == 0) return;
   index += first_row(of_step);
   auto* target = static_cast<char*>(to);

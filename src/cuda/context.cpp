@@ -150,6 +150,7 @@ void Context::to_host(void* to, const void* from, std::size_t bytes, std::size_t
 }
 
 const std::byte* Context::read(const void* from, std::size_t bytes, std::size_t more) {
+  refuse_in_capture("reads " + std::to_string(bytes) + " bytes back");
   if (bytes > pinned_bytes_) {
     const OnDevice current = here();
     health_.require_usable("cudaMallocHost");

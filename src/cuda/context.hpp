@@ -29,6 +29,8 @@ enum class Scratch : std::uint8_t {
   kConvWorkspace,
   kConvFilter,
   kConvBias,
+  kSmallNetwork,
+  kSmallPartials,
   kCount
 };
 

@@ -1,8 +1,8 @@
-#include "backend/activations.hpp"
 #include "backend/checks_layers.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/launch.hpp"
 #include "kernels/block/batch_norm.cuh"
+#include "kernels/math/activations.hpp"
 
 namespace cuthresh::cuda {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "cuthresh/error.hpp"
@@ -18,7 +19,8 @@ DeviceData::DeviceData(Backend& backend, const DataSplit& data, const BatchSetti
       test_(upload(data.test)) {
   if (data.train.has_images()) prepare_images(data.train);
   if (settings.batch == 0) return;
-  order_ = Array<std::int64_t>(backend, train_.rows);
+  order_ =
+      Array<std::int64_t>(backend, steps_an_epoch(train_.rows, settings.batch) * settings.batch);
   if (!has_images_) batch_inputs_ = Array<float>(backend, settings.batch * features_);
   if (settings.labels) {
     batch_labels_ = Array<std::int32_t>(backend, settings.batch);
@@ -97,6 +99,7 @@ std::int64_t DeviceData::batch_rows(std::int64_t step) const {
 }
 
 std::int64_t DeviceData::epoch_end(std::int64_t step) const {
+  if (settings_.batch == 0) return std::numeric_limits<std::int64_t>::max();
   const std::int64_t each = steps_an_epoch(train_.rows, settings_.batch);
   return (step / each + 1) * each;
 }
@@ -106,8 +109,11 @@ void DeviceData::prepare(std::int64_t step) {
     const std::int64_t epoch = step / steps_an_epoch(train_.rows, settings_.batch);
     if (epoch != epoch_) {
       epoch_ = epoch;
-      const std::vector<std::int64_t> order =
+      std::vector<std::int64_t> order =
           epoch_order(train_.rows, settings_.seed, static_cast<std::uint32_t>(epoch_));
+      // Once a round has stopped its number of steps stands still, maybe at a short last batch,
+      // while whole ones are still enqueued, to no effect: they must find rows that are there.
+      order.resize(static_cast<std::size_t>(order_.size()), 0);
       backend_.upload(order_.data(), order.data(), order_.bytes());
     }
   }

@@ -47,7 +47,7 @@ class DeviceData {
   Batch batch(std::int64_t step, std::int64_t first, std::int64_t rows,
               const ProxPlan* plan = nullptr);
   Batch batch(std::int64_t step) { return batch(step, 0, batch_rows(step)); }
-  /// The first step after `step` that belongs to another epoch.
+  /// The first step after `step` that needs prepare() anew: of another epoch.
   std::int64_t epoch_end(std::int64_t step) const;
   /// Rows [first, first + rows) as they are, for evaluation and full gradients. Valid until the
   /// next call.
@@ -91,7 +91,7 @@ class DeviceData {
 
   // Mini-batches: the epoch's order and the gathered rows.
   std::int64_t epoch_ = -1;
-  Array<std::int64_t> order_;
+  Array<std::int64_t> order_;  // filled up to whole batches
   Array<float> batch_inputs_;
   Array<float> batch_targets_;
   Array<std::int32_t> batch_labels_;

@@ -5,7 +5,8 @@
 
 namespace cuthresh::train {
 
-StepGraphs::StepGraphs(Backend& backend, Execution execution) : backend_(backend) {
+StepGraphs::StepGraphs(Backend& backend, Execution execution, double longest)
+    : backend_(backend), longest_(longest) {
   refusal_ = execution == Execution::kPlain ? "as run.execution wants it"
                                             : backend.unsupported(Operation::kGraph);
 }
@@ -40,14 +41,14 @@ bool StepGraphs::replay(const StepShape& shape, std::int64_t steps,
 }
 
 void StepGraphs::pace(double seconds) {
-  if (seconds > 0.5) chunk_ = std::max(chunk_ / 2, kUnrolled);
-  if (seconds < 0.1) chunk_ = std::min(chunk_ * 2, kChunk);
+  if (seconds > longest_) chunk_ = std::max(chunk_ / 2, kUnrolled);
+  if (seconds < longest_ / 4) chunk_ = std::min(chunk_ * 2, kChunk);
 }
 
 std::string StepGraphs::describe() const {
   if (!refusal_.empty()) return "plain: " + refusal_;
   if (replayed_ == 0) return "plain: no two of them were taken without a look";
-  return "captured graph, " + std::to_string(chunk_) + " at a time";
+  return "captured graph, up to " + std::to_string(kChunk) + " at a time";
 }
 
 }  // namespace cuthresh::train

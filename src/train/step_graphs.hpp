@@ -12,8 +12,10 @@
 
 namespace cuthresh::train {
 
-/// How the steps of a training are enqueued (run.execution). kAuto: captured where the room can.
-enum class Execution : std::uint8_t { kAuto, kPlain, kGraph };
+/// How the steps of a training are enqueued (run.execution). kAuto: captured where the room can,
+/// and fused where it has that for the network (small_steps.hpp); kGraph: captured, layer by layer;
+/// kFused: fused, whatever the number of rows.
+enum class Execution : std::uint8_t { kAuto, kPlain, kGraph, kFused };
 
 /// What a step is made of. Steps that are alike in this are the same work, since all else that
 /// differs from step to step is read on the device.
@@ -37,7 +39,8 @@ class StepGraphs {
   /// that the room lets wait, do nothing.
   static constexpr std::int64_t kChunk = 256;
 
-  StepGraphs(Backend& backend, Execution execution);
+  /// A chunk that takes longer than `longest` seconds is halved: one who wants to end waits for it.
+  StepGraphs(Backend& backend, Execution execution, double longest);
 
   /// A step of this shape was enqueued as such.
   void note_plain(const StepShape& shape) { known_.insert(shape); }
@@ -48,12 +51,12 @@ class StepGraphs {
   bool replay(const StepShape& shape, std::int64_t steps, const std::function<void()>& step);
   /// Steps to replay at once: kChunk, or fewer where these take long.
   std::int64_t chunk() const { return chunk_; }
-  /// How long the device took for a whole chunk: half a second is long for one who wants to end.
+  /// How long a whole chunk took.
   void pace(double seconds);
   /// What is captured now belongs to something that ends. Nothing replayed is under way.
   void forget() { graphs_.clear(); }
 
-  /// "captured graph, 256 at a time", or "plain: " and why.
+  /// "captured graph, up to 256 at a time", or "plain: " and why.
   std::string describe() const;
 
  private:
@@ -61,6 +64,7 @@ class StepGraphs {
   StepGraph* graph(const StepShape& shape, std::int64_t steps, const std::function<void()>& step);
 
   Backend& backend_;
+  double longest_;
   std::string refusal_;
   std::int64_t chunk_ = kChunk;
   std::int64_t replayed_ = 0;

@@ -4,6 +4,13 @@
 #include <chrono>
 
 namespace cuthresh::train {
+namespace {
+
+bool finishes(const search::RunSchedule* controlled, std::int64_t index) {
+  return controlled != nullptr && controlled->phase(index) == search::RunPhase::kFinish;
+}
+
+}  // namespace
 
 std::int64_t Trainer::rows_needed(std::int64_t train_rows, std::int64_t batch,
                                   std::int64_t floats_a_row) {
@@ -26,7 +33,8 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
             {settings.loss == LossKind::kCrossEntropy, settings.batch, settings.seed,
              network.max_rows(), settings.random_crop, settings.random_flip}),
       sum_(backend, 1),
-      graphs_(backend, settings.execution) {
+      graphs_(backend, settings.execution, settings.longest_chunk),
+      small_(backend, network, settings.execution, data_.batch_rows(0)) {
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();
@@ -51,21 +59,24 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
   backend.set_rate(*plan_, {learning_rate, settings.momentum});
 }
 
+float Trainer::gradient_scale(std::int64_t rows) const {
+  const bool mse = settings_.loss == LossKind::kMse;
+  return static_cast<float>((mse ? 2.0 : 1.0) / static_cast<double>(mse ? rows * outputs_ : rows));
+}
+
 void Trainer::apply_loss(const float* prediction, const Batch& batch, std::int64_t mean_over,
                          bool accumulate, Wanted wanted) {
-  const bool mse = settings_.loss == LossKind::kMse;
-  const auto means = static_cast<double>(mse ? mean_over * outputs_ : mean_over);
   LossArgs args;
   args.rows = batch.rows;
   args.columns = outputs_;
   args.prediction = prediction;
   args.target = batch.targets;
   args.label = batch.labels;
-  args.gradient_scale = static_cast<float>((mse ? 2.0 : 1.0) / means);
+  args.gradient_scale = gradient_scale(mean_over);
   if (wanted.gradient) args.gradient = network_.output_gradient();
   if (wanted.loss) args.sum = sum_.data();
   args.accumulate = accumulate;
-  if (mse) {
+  if (settings_.loss == LossKind::kMse) {
     backend_.mse(args);
   } else {
     backend_.softmax_cross_entropy(args);
@@ -91,22 +102,25 @@ void Trainer::pass_over(DeviceData::Part part, Pass pass, Wanted wanted) {
   pass_over(data_.rows(part), batch_at, {.pass = pass}, wanted);
 }
 
-void Trainer::pass_step(std::int64_t index, bool sampled) {
+void Trainer::pass_step(std::int64_t index, const search::RunSchedule* controlled, bool sampled) {
+  sampled_rows_ = data_.batch_rows(index);
+  if (small_.taken()) {
+    return small_.step(*plan_, data_.batch(index, 0, sampled_rows_, plan_.get()),
+                       gradient_scale(sampled_rows_), sampled ? sum_.data() : nullptr,
+                       !finishes(controlled, index));
+  }
   const nn::ForwardOptions options{Pass::kTrain, settings_.seed, plan_.get()};
   const auto batch_at = [&](std::int64_t first, std::int64_t rows) {
     return data_.batch(index, first, rows, plan_.get());
   };
-  sampled_rows_ = data_.batch_rows(index);
   pass_over(sampled_rows_, batch_at, options, {.loss = sampled, .gradient = true});
 }
 
 void Trainer::update_weights(std::int64_t index, const search::RunSchedule* controlled,
                              bool captured) {
-  if (controlled == nullptr) return backend_.prox_step(*plan_);
-  const search::RunPhase phase = controlled->phase(index);
-  if (phase == search::RunPhase::kFinish) return backend_.keep_targets(*plan_);
-  backend_.prox_step(*plan_);
-  if (phase == search::RunPhase::kDebias) return;
+  if (finishes(controlled, index)) return backend_.keep_targets(*plan_);
+  if (!small_.taken()) backend_.prox_step(*plan_);
+  if (controlled == nullptr || controlled->phase(index) == search::RunPhase::kDebias) return;
   if (captured || controlled->updates_after(index)) backend_.control(*plan_);
 }
 
@@ -216,7 +230,7 @@ bool Trainer::replay_steps(const Run& run, std::int64_t index, std::int64_t coun
   if (rates_) rates_->prepare(index, run.steps);
   const bool replayed = graphs_.replay(shape_of(run, index), count, [&] {
     follow_schedule(index, true);
-    pass_step(index, false);
+    pass_step(index, run.controlled, false);
     update_weights(index, run.controlled, true);
   });
   rate_now_.reset();
@@ -230,7 +244,7 @@ void Trainer::take_step(const Run& run, std::int64_t index, bool sampled) {
   const bool first = !sampled && !graphs_.ready(shape);
   if (rates_) rates_->prepare(index, run.steps);
   follow_schedule(index, first);
-  pass_step(index, sampled);
+  pass_step(index, run.controlled, sampled);
   update_weights(index, run.controlled, first);
   if (!sampled) graphs_.note_plain(shape);
 }

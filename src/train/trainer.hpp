@@ -17,6 +17,7 @@
 #include "search/schedule.hpp"
 #include "train/device_data.hpp"
 #include "train/rate_table.hpp"
+#include "train/small_steps.hpp"
 #include "train/step_graphs.hpp"
 
 namespace cuthresh::train {
@@ -36,6 +37,7 @@ struct TrainerSettings {
   std::optional<Schedule> schedule = {};  ///< none: learning_rate in every step
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
   Execution execution = Execution::kAuto;
+  double longest_chunk = 0.5;  ///< seconds that captured steps are taken without asking, at most
 };
 
 /// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until the
@@ -106,8 +108,8 @@ class Trainer {
   TrainerState save_state();
   /// λ a group, as it is now.
   std::vector<float> lambda() { return backend_.read_lambda(*plan_); }
-  /// How steps reached the device so far: "captured graph, 256 at a time", "plain: " and why.
-  std::string execution() const { return graphs_.describe(); }
+  /// How steps reached the device so far: "captured graph, up to 256 at a time", "plain: " and why.
+  std::string execution() const { return small_.describe(graphs_.describe()); }
   /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
   std::uint64_t bytes_looked_at() const { return bytes_looked_at_; }
 
@@ -148,6 +150,8 @@ class Trainer {
   void pass_over(DeviceData::Part part, Pass pass, Wanted wanted);
   void apply_loss(const float* prediction, const Batch& batch, std::int64_t mean_over,
                   bool accumulate, Wanted wanted);
+  /// Of a mean over so many rows.
+  float gradient_scale(std::int64_t rows) const;
   Evaluation evaluate(DeviceData::Part part);
   Evaluation read_evaluation(std::int64_t rows);
   void begin_run(const StopRule& rule);
@@ -175,8 +179,9 @@ class Trainer {
   /// Takes that many, as a graph. False: none.
   bool replay_steps(const Run& run, std::int64_t index, std::int64_t count);
   void take_step(const Run& run, std::int64_t index, bool sampled);
-  /// Gradients of step `index`'s rows.
-  void pass_step(std::int64_t index, bool sampled);
+  /// Gradients of step `index`'s rows; of a small network with the step, where it is an ordinary
+  /// one.
+  void pass_step(std::int64_t index, const search::RunSchedule* controlled, bool sampled);
   /// `captured`: asks for all that any step of this shape may need, which the device then decides.
   void update_weights(std::int64_t index, const search::RunSchedule* controlled, bool captured);
   void follow_schedule(std::int64_t index, bool captured);
@@ -197,6 +202,7 @@ class Trainer {
   std::optional<float> rate_now_;   // the plan's, where it is known
   std::uint64_t bytes_looked_at_ = 0;
   StepGraphs graphs_;
+  SmallSteps small_;
 };
 
 }  // namespace cuthresh::train

@@ -103,7 +103,8 @@ TEST(PointwiseKernels, DropoutEqualsRoomA) {
       Guarded<float> to(x.size(), 9.0f, offset_to);
       simt::launch(grid, kThreads, dropout_kernel<kThreads>, mask, step, from.data(), to.data(), n);
       ASSERT_EQ(first_difference(to.values(), want), "");
-      simt::launch(grid, kThreads, dropout_kernel<kThreads>, mask, step, from.data(), from.data(), n);
+      simt::launch(grid, kThreads, dropout_kernel<kThreads>, mask, step, from.data(), from.data(),
+                   n);
       ASSERT_EQ(first_difference(from.values(), want), "");
       ASSERT_TRUE(to.guards_hold() && from.guards_hold());
     };

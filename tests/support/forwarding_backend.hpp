@@ -98,6 +98,9 @@ class ForwardingBackend : public Backend {
   void set_skip(ProxPlan& plan, const float* flag) override { room_->set_skip(plan, flag); }
   void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
   void prox_step(ProxPlan& plan) override { room_->prox_step(plan); }
+  void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) override {
+    room_->small_network_step(plan, args);
+  }
   void set_control(ProxPlan& plan, const ControlRule& rule,
                    std::span<const ControlTarget> targets) override {
     room_->set_control(plan, rule, targets);

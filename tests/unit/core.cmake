@@ -1,6 +1,7 @@
 cth_serial_test(elementary_test elementary_test.cpp)
 cth_test(gemm_test gemm_test.cpp)
 cth_test(dense_test dense_test.cpp)
+cth_test(small_network_test small_network_test.cpp)
 cth_test(gradients_test gradients_test.cpp)
 cth_test(images_test images_test.cpp)
 cth_test(control_test control_test.cpp control_bounds_test.cpp)
