@@ -98,6 +98,13 @@ constexpr bool reads_gradient(StepKind kind) {
   return kind != StepKind::kThreshold;
 }
 
+/// Whether steps leave out weights that are zero (Backend::skip_zeros).
+enum class ZeroSkipping : std::uint8_t {
+  kOff,
+  kAuto,  ///< where it gains: in a list that no cache holds, while half of what is counted is zero
+  kOn
+};
+
 /// What fused steps left behind since the last set_stop.
 struct StepStatus {
   std::vector<std::uint64_t> nnz;  ///< a group, after the last step
@@ -255,6 +262,12 @@ class Backend {
   /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
   /// gradient scaler that found an overflow says so). Null: every step is taken.
   virtual void set_skip(ProxPlan& plan, const float* flag) = 0;
+  /// Steps need not read and write weights that are zero from here on; all that they leave has the
+  /// same bits. In return nothing but calls with this plan writes its weights: whoever does says so
+  /// afterwards by set_stop, set_control, restore_control, or this once more, which forget what was
+  /// zero. A new plan has kOff. A room may do without; plans of kThreshold do, since their weights
+  /// are written elsewhere.
+  virtual void skip_zeros(ProxPlan& /*plan*/, ZeroSkipping /*how*/) {}
   /// Sets the rule and clears the status.
   virtual void set_stop(ProxPlan& plan, const StopRule& rule) = 0;
   /// w ← soft(w − αg, αλ) over the list (αv in place of αg with momentum) with counts, in one

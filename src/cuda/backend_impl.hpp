@@ -66,6 +66,7 @@ class CudaBackend final : public Backend {
   void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override;
   void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override;
   void set_skip(ProxPlan& plan, const float* flag) override;
+  void skip_zeros(ProxPlan& plan, ZeroSkipping how) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
   void set_control(ProxPlan& plan, const ControlRule& rule,

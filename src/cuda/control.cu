@@ -33,6 +33,7 @@ void CudaBackend::set_control(ProxPlan& plan, const ControlRule& rule,
   upload(p.bounded(), p.control.bounded);
   context_.zero(p.lambda(), p.groups() * sizeof(float));
   context_.zero(p.keep_lambda(), p.groups() * sizeof(float));
+  p.zeros.forget();
 }
 
 void CudaBackend::control(ProxPlan& plan) {
@@ -92,6 +93,7 @@ void CudaBackend::restore_control(ProxPlan& plan, const ControlState& state) {
   context_.upload(&p.status()->steps, &steps, sizeof steps);
   context_.upload(p.lambda(), state.lambda.data(), state.lambda.size() * sizeof(float));
   context_.upload(p.control_groups(), targets.data(), targets.size() * sizeof(ControlGroup));
+  p.zeros.forget();
 }
 
 void CudaBackend::keep_targets(ProxPlan& plan) {

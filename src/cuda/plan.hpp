@@ -9,6 +9,7 @@
 
 #include "backend/checks.hpp"
 #include "cuda/context.hpp"
+#include "cuda/zero_bits.hpp"
 #include "kernels/block/keep_largest.cuh"
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/select.cuh"
@@ -60,6 +61,7 @@ class CudaPlan final : public ProxPlan {
   ControlRule control_rule;
   ControlLayout control;  ///< of the controlled run; no targets: there is none
   bool frozen = false;
+  ZeroBits zeros;
   /// While it is not 0, in device memory, steps and control() do nothing; null: never.
   const float* skip = nullptr;
   /// A graph sets gradients when it is replayed, so what device memory names is not known here.
@@ -79,6 +81,7 @@ class CudaPlan final : public ProxPlan {
   std::size_t rate_count() const { return rate_count_; }
   std::size_t status_bytes() const { return sizeof(StepHeader) + groups_ * sizeof(std::uint64_t); }
   std::int64_t tile_count() const { return tile_count_; }
+  std::int64_t tile_elements() const { return tile_elements_; }
   /// Elements of all penalised tensors.
   std::int64_t penalised() const { return penalised_; }
 
@@ -107,6 +110,7 @@ class CudaPlan final : public ProxPlan {
   std::size_t groups_;
   std::size_t rate_count_;
   std::int64_t tile_count_ = 0;
+  std::int64_t tile_elements_ = 0;
   std::int64_t penalised_ = 0;
   // Offsets in the block.
   std::size_t end_ = 0;

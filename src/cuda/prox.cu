@@ -18,6 +18,12 @@ constexpr std::uint32_t kThreads = 256;
 template <class Step, class Penalty>
 void launch_step(Context& context, const Launch& how, const ProxStepArguments<float>& args,
                  const Penalty& penalty) {
+  if constexpr (Step::kGradient) {
+    if (args.zeros.words != nullptr) {
+      return launch(context, how, prox_step_kernel<float, Step, Penalty, kSkipZeros, kThreads>,
+                    args, penalty);
+    }
+  }
   launch(context, how, prox_step_kernel<float, Step, Penalty, kNoExtras, kThreads>, args, penalty);
 }
 
@@ -116,6 +122,7 @@ void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   context_.zero(p.status(), p.status_bytes());
   p.control = {};
   p.frozen = false;
+  p.zeros.forget();
 }
 
 ProxStepArguments<float> step_arguments(const CudaPlan& p) {
@@ -129,6 +136,7 @@ ProxStepArguments<float> step_arguments(const CudaPlan& p) {
   args.sums = p.sums();
   args.announcement = p.announcement();
   args.skip = p.skip;
+  args.zeros = p.zeros.arguments();
   return args;
 }
 

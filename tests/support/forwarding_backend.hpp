@@ -87,6 +87,7 @@ class ForwardingBackend : public Backend {
   void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override {
     room_->set_gradients(plan, gradients);
   }
+  void skip_zeros(ProxPlan& plan, ZeroSkipping how) override { room_->skip_zeros(plan, how); }
   void set_skip(ProxPlan& plan, const float* flag) override { room_->set_skip(plan, flag); }
   void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
   void prox_step(ProxPlan& plan) override { room_->prox_step(plan); }
