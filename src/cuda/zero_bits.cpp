@@ -54,7 +54,7 @@ ZeroSkip ZeroBits::arguments() const {
 
 void CudaBackend::skip_zeros(ProxPlan& plan, ZeroSkipping how) {
   CudaPlan& p = as_cuda_plan(plan);
-  const bool can = reads_gradient(p.kind()) && p.penalised() > 0;
+  const bool can = reads_gradient(p.kind()) && p.penalised() > 0 && p.dtype() == Dtype::kFloat32;
   if (!can || how == ZeroSkipping::kOff ||
       (how == ZeroSkipping::kAuto && !exceeds_cache(context_, p))) {
     return p.zeros.keep_none();
