@@ -116,6 +116,7 @@ struct RunConfig {
   std::string device = "auto";        ///< auto | cpu | cuda
   std::string engine = "auto";        ///< CPU matrix products: auto | onednn | tiled | reference
   std::string precision = "fp32";     ///< CUDA matrix products: fp32 | tf32
+  std::string execution = "auto";     ///< how steps reach the device: auto | plain | graph
   std::int64_t threads = 0;           ///< 0 to 1024; 0: one a core
   std::string init;    ///< safetensors file with the initial weights; empty: from the seed
   bool force = false;  ///< replace an existing run folder

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -180,6 +181,22 @@ class ProxPlan {
   Dtype dtype_;
 };
 
+/// Work that capture() took down and replay() enqueues. All that it uses, arrays and plans,
+/// outlives it.
+class StepGraph {
+ public:
+  virtual ~StepGraph() = default;
+  StepGraph() = default;
+  StepGraph(const StepGraph&) = delete;
+  StepGraph& operator=(const StepGraph&) = delete;
+};
+
+/// A graph, or why there is none.
+struct Captured {
+  std::unique_ptr<StepGraph> graph;
+  std::string refusal = {};
+};
+
 enum class Operation : std::uint8_t {
   kDense,
   kMse,
@@ -192,7 +209,8 @@ enum class Operation : std::uint8_t {
   kPool,
   kBatchNorm,
   kDropout,
-  kImages
+  kImages,
+  kGraph
 };
 
 class Backend {
@@ -225,18 +243,24 @@ class Backend {
   /// the two streams is being captured, the order is the caller's. CUDA: the caller's cudaStream_t,
   /// null being the default stream, which outlives its use here. CPU: null.
   virtual void set_stream(void* stream) = 0;
-  /// Called after every step that is enqueued without a look at it: waits where the device is too
+  /// Called after `steps` that are enqueued without a look at them: waits where the device is too
   /// far behind, so that few steps are enqueued beyond one that stops. Nothing is read back.
-  virtual void throttle() = 0;
+  virtual void throttle(std::int64_t steps = 1) = 0;
+  /// Takes down what `enqueue` enqueues, which is not done now. What it needs beside that, such as
+  /// memory, must be there: the same calls have been made before. Nothing that waits or gives
+  /// memory. Where it cannot be done the stream is as before, and the refusal says why.
+  virtual Captured capture(const std::function<void()>& enqueue) = 0;
+  virtual void replay(StepGraph& graph) = 0;
 
   // Networks.
   virtual void dense_forward(const DenseForward& args) = 0;
   virtual void dense_backward(const DenseBackward& args) = 0;
   virtual void mse(const LossArgs& args) = 0;
   virtual void softmax_cross_entropy(const LossArgs& args) = 0;
-  /// to[i] = from[index[i]] for rows of `row_bytes` bytes.
+  /// to[i] = from[index[first + i]] for rows of `row_bytes` bytes, first being where the step's
+  /// rows begin.
   virtual void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                           std::size_t row_bytes) = 0;
+                           std::size_t row_bytes, const StepRows& of_step = {}) = 0;
   /// to[i] uniform on [−bound, bound) by Philox (kernels/math/philox.hpp), the same in every room.
   virtual void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                                   std::uint32_t stream) = 0;
@@ -275,6 +299,9 @@ class Backend {
   void set_rates(ProxPlan& plan, std::span<const StepRate> rates);
   /// Of a plan with one.
   void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
+  /// The learning rate of every rate = learning_rate[s mod length], device memory, s being the step
+  /// that the plan takes next.
+  virtual void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) = 0;
   /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
   /// which reads none). What reads gradients refuses null ones. While a stream is captured this is
   /// part of the graph, and each replay sets them again.

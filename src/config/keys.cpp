@@ -250,6 +250,9 @@ std::vector<Key> build() {
       choice(
           "run", "precision", [](C& c) -> Field { return &c.run.precision; }, {"fp32", "tf32"},
           "matrix products on a GPU"),
+      choice(
+          "run", "execution", [](C& c) -> Field { return &c.run.execution; },
+          {"auto", "plain", "graph"}, "how steps reach a GPU"),
       whole(
           "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 1024},
           "threads; 0: one a core"),

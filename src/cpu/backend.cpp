@@ -16,7 +16,8 @@ std::string CpuBackend::description() const {
   return "cpu (" + gemm_->name() + ", " + threads + ", " + loops_.name + ")";
 }
 
-std::string CpuBackend::unsupported(Operation) const {
+std::string CpuBackend::unsupported(Operation operation) const {
+  if (operation == Operation::kGraph) return "the CPU has no launches to save";
   return {};
 }
 

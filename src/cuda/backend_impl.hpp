@@ -34,7 +34,9 @@ class CudaBackend final : public Backend {
   void download(void* to, const void* from, std::size_t bytes) override;
   std::uint64_t bytes_to_host() const override { return context_.bytes_to_host(); }
   void synchronize() override;
-  void throttle() override;
+  void throttle(std::int64_t steps) override;
+  Captured capture(const std::function<void()>& enqueue) override;
+  void replay(StepGraph& graph) override;
   void set_stream(void* stream) override;
 
   void dense_forward(const DenseForward& args) override;
@@ -42,7 +44,7 @@ class CudaBackend final : public Backend {
   void mse(const LossArgs& args) override;
   void softmax_cross_entropy(const LossArgs& args) override;
   void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                   std::size_t row_bytes) override;
+                   std::size_t row_bytes, const StepRows& of_step) override;
   void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                           std::uint32_t stream) override;
 
@@ -69,6 +71,7 @@ class CudaBackend final : public Backend {
   void refresh_master(ProxPlan& plan) override;
   void set_lambda(ProxPlan& plan, std::span<const double> lambda) override;
   void set_rates(ProxPlan& plan, std::span<const StepRateOf<double>> rates) override;
+  void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) override;
   void set_gradients(ProxPlan& plan, std::span<const void* const> gradients) override;
   void set_skip(ProxPlan& plan, const float* flag) override;
   void skip_zeros(ProxPlan& plan, ZeroSkipping how) override;

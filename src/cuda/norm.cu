@@ -16,10 +16,6 @@ float* column_scratch(Context& context, std::int64_t floats) {
       context.scratch(Scratch::kBiasPartials, static_cast<std::size_t>(floats) * sizeof(float)));
 }
 
-const StepHeader* header_of(const ProxPlan* plan) {
-  return plan == nullptr ? nullptr : static_cast<const CudaPlan*>(plan)->status();
-}
-
 }  // namespace
 
 void CudaBackend::batch_norm_forward(const BatchNormForward& args) {

@@ -46,7 +46,8 @@ void CudaBackend::dropout(const Dropout& args) {
   const DropoutMask mask = DropoutMask::of(args.seed, args.stream, args.step, args.rate);
   launch(context_,
          {"dropout_kernel", (args.size + kElementsABlock - 1) / kElementsABlock, kThreads},
-         dropout_kernel<kThreads>, mask, args.from, args.to, args.size);
+         dropout_kernel<kThreads>, mask, step_number(args.plan, args.step), args.from, args.to,
+         args.size);
 }
 
 void CudaBackend::add(float* to, const float* from, std::int64_t size) {

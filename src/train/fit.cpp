@@ -81,6 +81,7 @@ TrainerSettings Fit::trainer_settings() const {
   settings.momentum = static_cast<float>(c.momentum);
   settings.schedule = make_schedule(c);
   settings.test_every = c.test_every;
+  settings.execution = execution(config_.run);
   return settings;
 }
 
@@ -108,6 +109,7 @@ RoundResult Fit::finish_round(std::int64_t number, const StepStatus& status, boo
   round.nnz = task_.search_counts(status.nnz);
   round.steps = status.steps;
   round.diverged = status.nonfinite > 0;
+  note_execution();
   round.train_loss = round.test_loss = kNoNumber;
   if (round.diverged) return round;
   // Where the gradient is wanted anyway, for the pivot or the certificate, it brings the loss.
@@ -121,6 +123,14 @@ RoundResult Fit::finish_round(std::int64_t number, const StepStatus& status, boo
   // Finite weights can still give a loss that is not: the network is of no use.
   round.diverged = !std::isfinite(round.train_loss);
   return round;
+}
+
+void Fit::note_execution() {
+  // Where there is no choice there is nothing to say.
+  if (config_.run.execution == "auto" && !backend_.unsupported(Operation::kGraph).empty()) return;
+  if (execution_ == trainer_.execution()) return;
+  execution_ = trainer_.execution();
+  observer_.note("steps: " + execution_);
 }
 
 void Fit::keep_round(const RoundResult& round) {

@@ -81,6 +81,8 @@ class Fit {
   /// The figures of a round that has just ended, from the weights that it left.
   RoundResult finish_round(std::int64_t number, const StepStatus& status, bool wants_gradient);
   void keep_round(const RoundResult& round);
+  /// How the steps were taken, where that is not what was said before.
+  void note_execution();
 
   search::Settings search_settings();
   float automatic_lambda_max();
@@ -120,6 +122,7 @@ class Fit {
   std::optional<NetworkScores> dense_;
   std::optional<NetworkScores> before_debias_;
   std::int64_t steps_total_ = 0;
+  std::string execution_;  // as it was noted
   bool cancelled_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,8 @@
 #include "nn/network.hpp"
 #include "search/schedule.hpp"
 #include "train/device_data.hpp"
+#include "train/rate_table.hpp"
+#include "train/step_graphs.hpp"
 
 namespace cuthresh::train {
 
@@ -32,6 +35,8 @@ struct TrainerSettings {
   float momentum = 0.0f;                  ///< its buffers begin at zero in every round
   std::optional<Schedule> schedule = {};  ///< none: learning_rate in every step
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
+  Execution execution = Execution::kAuto;
+  double longest_chunk = 0.5;  ///< seconds that captured steps are taken without asking, at most
 };
 
 /// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until the
@@ -73,7 +78,8 @@ class Trainer {
   /// was enqueued after the stop is neither sampled nor reported.
   using Watch =
       std::function<void(std::int64_t step, const StepStatus& status, const Sample& sample)>;
-  /// After every step, which may still be under way. Looking waits for it.
+  /// After every step, or every chunk of captured ones, which may still be under way. Looking waits
+  /// for it.
   enum class Wish : std::uint8_t { kGoOn, kLook, kEnd };
   using Ask = std::function<Wish()>;
 
@@ -87,6 +93,8 @@ class Trainer {
                             const std::function<void()>& frozen);
   /// λ a group, as it is now.
   std::vector<float> lambda() { return backend_.read_lambda(*plan_); }
+  /// How steps reached the device so far: "captured graph, up to 256 at a time", "plain: " and why.
+  std::string execution() const { return graphs_.describe(); }
   /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
   std::uint64_t bytes_looked_at() const { return bytes_looked_at_; }
 
@@ -137,14 +145,27 @@ class Trainer {
     const Ask& ask;
     const search::RunSchedule* controlled = nullptr;
   };
+  /// What is looked at after a step.
+  struct Look {
+    bool sampled = false;
+    bool tested = false;
+  };
+  Look look_at(std::int64_t index) const;
+  StepShape shape_of(const Run& run, std::int64_t index) const;
   /// Steps [first, end) of it.
   StepStatus take_steps(const Run& run, std::int64_t first, std::int64_t end);
+  /// Steps from `index` on that are alike and none of which is looked at, up to a chunk.
+  std::int64_t blind_steps(const Run& run, std::int64_t index, std::int64_t end) const;
+  /// Takes that many, as a graph. False: none.
+  bool replay_steps(const Run& run, std::int64_t index, std::int64_t count);
+  void take_step(const Run& run, std::int64_t index, bool sampled);
   /// Gradients of step `index`'s rows.
   void pass_step(std::int64_t index, bool sampled);
-  void update_weights(std::int64_t index, const search::RunSchedule* controlled);
+  /// `captured`: asks for all that any step of this shape may need, which the device then decides.
+  void update_weights(std::int64_t index, const search::RunSchedule* controlled, bool captured);
+  void follow_schedule(std::int64_t index, bool captured);
   /// After step `index`. False when it was not taken, because the round had stopped before.
-  bool look(std::int64_t index, bool sampled, bool tested, const Watch& watch);
-  void set_learning_rate(double alpha);
+  bool look(std::int64_t index, const Look& at, const Watch& watch);
 
   Backend& backend_;
   nn::Network& network_;
@@ -155,8 +176,10 @@ class Trainer {
   Array<LossSum> sum_;
   std::int64_t sampled_rows_ = 0;
   Array<float> momentum_;
-  float learning_rate_ = 0.0f;  // the plan's
+  std::optional<RateTable> rates_;  // none: the same rate in every step
+  std::optional<float> rate_now_;   // the plan's, where it is known
   std::uint64_t bytes_looked_at_ = 0;
+  StepGraphs graphs_;
 };
 
 }  // namespace cuthresh::train

@@ -20,7 +20,7 @@ import tempfile
 
 ARCHITECTURES = ("80", "90", "100")
 SOURCES = ("tests/codegen/variants.cu", "src/cuda/control.cu", "src/cuda/conv.cu", "src/cuda/dense.cu", "src/cuda/prox.cu", "src/cuda/loss.cu",
-           "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/gather.cu", "src/cuda/images.cu", "src/cuda/norm.cu",
+           "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/rates.cu", "src/cuda/gather.cu", "src/cuda/images.cu", "src/cuda/norm.cu",
            "src/cuda/pointwise.cu", "src/cuda/pool_layer.cu")
 SKIP = 77
 
@@ -76,6 +76,7 @@ TABLE = (
     Row(r"softmax_wide_kernel", 64),
     Row(r"gather_images_kernel", 64, stores=2),
     Row(r"set_values_kernel", 32),
+    Row(r"follow_rates_kernel", 32),
     Row(r"gather_rows_kernel", 40, loads=1, stores=1),
     Row(r"initialise_uniform_kernel", 32, stores=1),
     # Batch normalisation: the loads of a loop over rows, and those of a channel's constants.
