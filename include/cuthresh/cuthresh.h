@@ -77,7 +77,10 @@ CTH_C_API const char* cth_status_name(cth_status status);
 /* DLPack's numbers. */
 typedef enum cth_device_type { CTH_CPU = 1, CTH_CUDA = 2 } cth_device_type;
 
-/* Plans take CTH_FLOAT32; the others are named so that a refusal can name them. */
+/* Weights and gradients of a plan have one of these, all the same. Arithmetic is in float32, of
+   CTH_FLOAT64 in float64. Of 16-bit weights a float32 master copy is stepped, and the weights are
+   its rounding to the nearest, ties to even, beyond the largest finite value ±∞; they are what is
+   counted: a weight that rounds to 0 is zero. */
 typedef enum cth_dtype {
   CTH_FLOAT32 = 0,
   CTH_FLOAT64 = 1,
@@ -95,6 +98,15 @@ typedef struct cth_tensor {
   int32_t device_index; /* CUDA: the device's number; CPU: 0 */
 } cth_tensor;
 
+static inline cth_tensor cth_cpu_tensor(void* data, int64_t size, cth_dtype dtype) {
+  cth_tensor tensor = {data, size, dtype, CTH_CPU, 0};
+  return tensor;
+}
+static inline cth_tensor cth_cuda_tensor(void* data, int64_t size, cth_dtype dtype,
+                                         int32_t device_index) {
+  cth_tensor tensor = {data, size, dtype, CTH_CUDA, device_index};
+  return tensor;
+}
 static inline cth_tensor cth_cpu_float32(void* data, int64_t size) {
   cth_tensor tensor = {data, size, CTH_FLOAT32, CTH_CPU, 0};
   return tensor;
@@ -155,8 +167,9 @@ typedef struct cth_plan_tensor {
   cth_tensor weight;   /* stepped and thresholded in place */
   cth_tensor gradient; /* as large as weight; data NULL: none yet, the tensor is counted and not
                           stepped. CTH_STEP_THRESHOLD reads none and steps every tensor */
-  cth_tensor momentum; /* as large as weight, zeros to begin with; read and written by kinds with a
-                          momentum, else unused */
+  cth_tensor momentum; /* as large as weight, CTH_FLOAT64 beside such weights, else CTH_FLOAT32;
+                          zeros to begin with; read and written by kinds with a momentum, else
+                          unused */
   int32_t group; /* whose λ it has and whose count it goes into, from 0; −1: neither penalised nor
                     counted (a bias) */
   int32_t rate;  /* which of the plan's rates it is stepped with, from 0 */
@@ -167,12 +180,17 @@ typedef struct cth_plan_options {
   int32_t kind;   /* cth_step_kind */
   int32_t groups; /* more than every tensor's group; 0: as many as they name */
   int32_t rates;  /* more than every tensor's rate; 0: as many as they name */
+  /* [count], for 16-bit weights: the master copy of each tensor, CTH_FLOAT32, as large as it; data
+     NULL, or NULL for all: the plan keeps one. An entry whose rounding is not the weight becomes
+     the weight when the plan is made, so they may be zeros to begin with. Other dtypes: unused. */
+  const cth_tensor* masters;
 } cth_plan_options;
 #define CTH_PLAN_OPTIONS_INIT \
-  { sizeof(cth_plan_options), CTH_STEP_SGD, 0, 0 }
+  { sizeof(cth_plan_options), CTH_STEP_SGD, 0, 0, NULL }
 
-/* options NULL: CTH_PLAN_OPTIONS_INIT. 1 to 2^24 tensors, all on the context's device; no weight or
-   momentum may overlap another array. λ and rates are 0 to begin with. */
+/* options NULL: CTH_PLAN_OPTIONS_INIT. 1 to 2^24 tensors, all on the context's device and of one
+   dtype, else CTH_UNSUPPORTED: make a plan for each. No weight, momentum or master copy may overlap
+   another array. λ and rates are 0 to begin with. */
 CTH_C_API cth_status cth_plan_create(cth_context* context, const cth_plan_tensor* tensors,
                                      size_t count, const cth_plan_options* options,
                                      cth_plan** plan);
@@ -197,6 +215,20 @@ typedef struct cth_rate {
 CTH_C_API cth_status cth_plan_set_rates(cth_plan* plan, const cth_rate* rates, size_t count);
 /* One a group, finite, ≥ 0. A controller sets those of its targets by itself. */
 CTH_C_API cth_status cth_plan_set_lambda(cth_plan* plan, const float* lambda, size_t count);
+/* The same in float64: what plans of CTH_FLOAT64 compute with (cth_plan_set_rates and
+   cth_plan_set_lambda give them float32's values); others round it to float32. */
+typedef struct cth_rate64 {
+  double learning_rate;
+  double momentum;
+  double weight_decay;
+} cth_rate64;
+CTH_C_API cth_status cth_plan_set_rates64(cth_plan* plan, const cth_rate64* rates, size_t count);
+CTH_C_API cth_status cth_plan_set_lambda64(cth_plan* plan, const double* lambda, size_t count);
+/* Of 16-bit plans, after anyone but this library has written weights (a state was loaded): master
+   copies whose rounding is not the weight become the weight; the others keep their precision. Only
+   enqueues; other plans have none, and nothing happens. */
+CTH_C_API cth_status cth_plan_refresh_masters(cth_plan* plan);
+/* As it is now, rounded to float32. */
 CTH_C_API cth_status cth_plan_read_lambda(cth_plan* plan, float* lambda, size_t count);
 /* A float32 in the device's memory: while it is not 0, steps and controllers change nothing,
    without the host's knowing. For the found_inf of a gradient scaler. NULL: every step is taken. A
@@ -246,10 +278,24 @@ CTH_C_API cth_status cth_bracket_median(cth_plan* plan, cth_operand operand,
  * +∞. */
 CTH_C_API cth_status cth_kth_magnitude(cth_plan* plan, cth_operand operand, int64_t k,
                                        float* magnitude);
+/* The same in float64, of every dtype. The two above are CTH_UNSUPPORTED for CTH_FLOAT64. */
+typedef struct cth_bracket64 {
+  double low;
+  double high;
+} cth_bracket64;
+typedef struct cth_median64 {
+  uint64_t inside;
+  double median;
+} cth_median64;
+CTH_C_API cth_status cth_bracket_median64(cth_plan* plan, cth_operand operand,
+                                          const cth_bracket64* brackets, cth_median64* medians,
+                                          size_t count);
+CTH_C_API cth_status cth_kth_magnitude64(cth_plan* plan, cth_operand operand, int64_t k,
+                                         double* magnitude);
 
 /* How far a group is from a stationary point of L + λ‖w‖₁, absolutely: with g its gradient,
    on_nonzero = max |g + λ sign w| where w ≠ 0, and on_zero = max(|g| − λ, 0) where w = 0. 0 without
-   such entries. */
+   such entries. Of CTH_FLOAT64 computed there and rounded. */
 typedef struct cth_kkt {
   uint64_t nonzeros;
   uint64_t zeros;
@@ -360,7 +406,8 @@ CTH_C_API cth_status cth_controller_read(cth_controller* controller, cth_target_
    this library's own, the same on every device, and read by later versions. */
 CTH_C_API cth_status cth_controller_save(cth_controller* controller, void* bytes, size_t* size);
 /* Into a controller that was created with the same targets and options, after the weights of then
-   were put back. Another number of targets or of steps is CTH_INVALID_ARGUMENT and changes nothing.
+   were put back (master copies are refreshed). Another number of targets or of steps is
+   CTH_INVALID_ARGUMENT and changes nothing.
  */
 CTH_C_API cth_status cth_controller_load(cth_controller* controller, const void* bytes,
                                          size_t size);

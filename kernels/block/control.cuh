@@ -13,18 +13,20 @@
 
 namespace cuthresh {
 
-struct ControlArguments {
+template <class Lambda>
+struct ControlArgumentsOf {
   ControlRule rule;
   ControlGroup* targets;          // [count]; the integral part moves
   const std::int32_t* target_of;  // [groups], −1: none
   const GroupBounds* bounds;      // [groups]
   StepHeader* status;             // then [groups] counts
-  float* lambda;                  // [groups], written for groups with a target
+  Lambda* lambda;                 // [groups], written for groups with a target
   std::int32_t count;
   std::int32_t groups;
   const std::int64_t* given;  // [count]; null: those of the status
   const float* skip;          // while it is not 0 nothing is done; null: never
 };
+using ControlArguments = ControlArgumentsOf<float>;
 
 /// Nonzeros of a target's groups after the latest step.
 CTH_HD std::int64_t target_count(std::int32_t target, const std::int32_t* target_of,
@@ -37,9 +39,9 @@ CTH_HD std::int64_t target_count(std::int32_t target, const std::int32_t* target
 }
 
 /// Nothing once status->stopped is set: λ stays that of the step that stopped.
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Lambda = float>
 CTH_KERNEL(kThreads)
-control_kernel(ControlArguments args) {
+control_kernel(ControlArgumentsOf<Lambda> args) {
   if (device::block_index() != 0 || args.status->stopped != 0) return;
   if (args.skip != nullptr && *args.skip != 0.0f) return;
   const std::uint64_t* const counts = group_counts(args.status);
@@ -54,8 +56,8 @@ control_kernel(ControlArguments args) {
     const float lambda = controlled_lambda(args.rule, target, count, steps);
     args.targets[t] = target;
     for (std::int32_t g = 0; g < args.groups; ++g) {
-      if (args.target_of[g] == t)
-        args.lambda[g] = args.bounds[g].lambda(lambda, args.lambda[g], counts[g]);
+      if (args.target_of[g] != t) continue;
+      args.lambda[g] = args.bounds[g].lambda(lambda, static_cast<float>(args.lambda[g]), counts[g]);
     }
   }
 }

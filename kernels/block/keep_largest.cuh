@@ -6,7 +6,8 @@
 // keep_begin_kernel asks select.cuh for the k-th largest |z| of every selection; keep_ties_kernel
 // looks where its surviving ties end, which reads nothing unless some of them must go;
 // prox_step_kernel with ThresholdStep and KeepLargestPenalty cuts, shrinks and counts. Bytes per
-// element: 12 for the first half, 8 for the second, 4 a pass of the selection. Tiles are in the
+// element: those of a step for the first half, of a threshold for the second, and a weight (master
+// copy) a pass of the selection. Tiles are in the
 // order of the list: ties survive by the lowest index. Covered by
 // tests/kernels/keep_largest_test.cpp.
 
@@ -22,26 +23,26 @@
 namespace cuthresh {
 
 /// λ of the first half: 0 for groups that are cut, the others take a plain step in it.
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Compute = float>
 CTH_KERNEL(kThreads)
-keep_lambda_kernel(const float* lambda, const std::int32_t* selection_of, float* to,
+keep_lambda_kernel(const Compute* lambda, const std::int32_t* selection_of, Compute* to,
                    std::int32_t groups) {
   if (device::block_index() != 0) return;
   for (auto g = static_cast<std::int32_t>(device::thread_index()); g < groups;
        g += static_cast<std::int32_t>(kThreads)) {
-    to[g] = selection_of[g] < 0 ? lambda[g] : 0.0f;
+    to[g] = selection_of[g] < 0 ? lambda[g] : Compute(0);
   }
 }
 
 /// Asks for the wanted-th largest |w| of every selection.
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Key = std::uint32_t>
 CTH_KERNEL(kThreads)
 keep_begin_kernel(const std::uint64_t* wanted, std::int32_t count, SelectHeader* header,
-                  SelectState* states) {
+                  SelectStateOf<Key>* states) {
   if (device::block_index() != 0) return;
   for (auto s = static_cast<std::int32_t>(device::thread_index()); s < count;
        s += static_cast<std::int32_t>(kThreads)) {
-    states[s] = select_kth_largest(wanted[s]);
+    states[s] = select_kth_largest<Key>(wanted[s]);
   }
   if (device::thread_index() == 0) header->running = static_cast<std::uint64_t>(count);
 }
@@ -53,16 +54,18 @@ struct TieEnd {
 };
 
 /// A block a selection; any grid is right.
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Storage = float>
 CTH_KERNEL(kThreads)
-keep_ties_kernel(TensorList list, SelectGroups groups, const SelectState* states, TieEnd* ends,
+keep_ties_kernel(TensorList list, SelectGroups groups,
+                 const SelectStateOf<typename WeightSourceOf<Storage>::Key>* states, TieEnd* ends,
                  std::int32_t selections) {
+  using Source = WeightSourceOf<Storage>;
   struct Shared {
     std::uint64_t warps[kThreads / device::kWarp];
   };
   CTH_SHARED(Shared, shared);
   for (std::int64_t s = device::block_index(); s < selections; s += device::block_count()) {
-    const SelectState state = states[s];
+    const SelectStateOf<typename Source::Key> state = states[s];
     if (device::thread_index() == 0) ends[s] = {0, std::int64_t{1} << 62};
     if (state.found == 0 || state.rank == 0) continue;  // all ties stay
     std::uint64_t stay = state.equal - state.rank;
@@ -70,11 +73,11 @@ keep_ties_kernel(TensorList list, SelectGroups groups, const SelectState* states
       const Tile tile = list.tiles[i];
       const TensorRecord& tensor = list.tensors[tile.tensor];
       if (tensor.group < 0 || groups(tensor.group) != s) continue;
-      const float* w = static_cast<const float*>(tensor.w) + tile.begin;
+      const typename Source::Value* w = Source::of(tensor) + tile.begin;
       std::uint64_t here = 0;
       for (auto e = static_cast<std::int32_t>(device::thread_index()); e < tile.size;
            e += static_cast<std::int32_t>(kThreads)) {
-        here += magnitude_key(device::load_global(w + e)) == state.first ? 1U : 0U;
+        here += Source::key(device::load_global(w + e)) == state.first ? 1U : 0U;
       }
       here = device::block_sum<kThreads>(here, shared.warps);
       if (here <= stay) {
@@ -84,7 +87,7 @@ keep_ties_kernel(TensorList list, SelectGroups groups, const SelectState* states
       if (device::thread_index() == 0) {
         std::int64_t e = 0;
         for (; stay > 0; ++e) {
-          stay -= magnitude_key(device::load_global(w + e)) == state.first ? 1U : 0U;
+          stay -= Source::key(device::load_global(w + e)) == state.first ? 1U : 0U;
         }
         ends[s] = {tile.begin + e, tile.tensor};
       }
@@ -93,29 +96,35 @@ keep_ties_kernel(TensorList list, SelectGroups groups, const SelectState* states
   }
 }
 
-struct KeepLargestPenalty {
+template <class Storage>
+struct KeepLargestPenaltyOf {
+  using Compute = typename StorageTraits<Storage>::Compute;
+  using State = SelectStateOf<typename WeightSourceOf<Storage>::Key>;
   const TensorRecord* tensors;
   SelectGroups groups;
-  const SelectState* states;
+  const State* states;
   const TieEnd* ends;
 
   struct OnTile {
-    KeepLargest keep;
+    KeepLargestOf<Compute> keep;
     std::int64_t ties_end;
-    CTH_HD float operator()(float z, std::int64_t i) const { return keep(z, i < ties_end); }
+    CTH_HD Compute operator()(Compute z, std::int64_t i) const { return keep(z, i < ties_end); }
   };
-  CTH_HD OnTile on(std::int32_t tensor, float threshold) const {
+  CTH_HD OnTile on(std::int32_t tensor, Compute threshold) const {
     const std::int64_t group = tensors[tensor].group;
     const std::int64_t selection = group < 0 ? -1 : groups(group);
-    if (selection < 0) return {{-1.0f, 0.0f}, 0};
-    const SelectState& state = states[selection];
-    if (state.wanted == 0) return {{magnitude_from_key(kInfinityKey), 0.0f}, 0};  // all go
-    const float least = state.found != 0 ? magnitude_from_key(state.first) : 0.0f;
+    if (selection < 0) return {{Compute(-1), Compute(0)}, 0};
+    const State& state = states[selection];
+    if (state.wanted == 0)
+      return {{static_cast<Compute>(magnitude_from_key(kInfinityKey)), Compute(0)}, 0};  // all go
+    const Compute least = state.found != 0 ? magnitude_from_key(state.first) : Compute(0);
     const TieEnd end = ends[selection];
     const std::int64_t ties_end =
         tensor < end.tensor ? std::int64_t{1} << 62 : (tensor == end.tensor ? end.index : 0);
-    return {{least, survivor_shrinkage(threshold, least)}, ties_end};
+    return {{least, survivor_shrinkage<Storage>(threshold, least)}, ties_end};
   }
 };
+
+using KeepLargestPenalty = KeepLargestPenaltyOf<float>;
 
 }  // namespace cuthresh

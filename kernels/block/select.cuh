@@ -3,24 +3,29 @@
 // Exact order statistics of |x| over the tensors of a list, by radix: a pass counts the keys
 // (kernels/math/bracket.hpp) of the range that is left into 8192 bins, a pick keeps the bin that
 // holds the wanted rank. All selections share the launches; at most three passes for all 2^31 keys,
-// two for 2^26. 4 bytes an element and pass (limiter: memory); later passes leave most elements to
-// one comparison. Integers throughout: the same result for any grid, tile order and scheduling.
-// Nothing is written but bins and states; sources at any address, 128-bit loads between a scalar
-// head and tail. Bins in shared memory are not privatised (32 KiB already): equal keys of a warp
-// cost it 32 serial increments at worst. tests/kernels/select_kernels_test.cpp
+// two for 2^26, five for the 2^63 of float64. An entry read an element and pass (limiter: memory);
+// later passes leave most elements to one comparison. Integers throughout: the same result for any
+// grid, tile order and scheduling. Nothing is written but bins and states; sources at any address,
+// 128-bit loads between a scalar head and tail. Bins in shared memory are not privatised (32 KiB
+// already): equal keys of a warp cost it 32 serial increments at worst.
+// tests/kernels/select_kernels_test.cpp
 
 #include <cstdint>
 
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/reduce.cuh"
 #include "kernels/math/bracket.hpp"
+#include "kernels/math/keep_largest.hpp"
 #include "kernels/pack.hpp"
 #include "kernels/platform.hpp"
+#include "kernels/scalar.hpp"
 
 namespace cuthresh {
 
 inline constexpr std::uint32_t kSelectBins = 8192;
-inline constexpr std::int32_t kSelectMaxPasses = 3;
+template <class Key>
+inline constexpr std::int32_t kSelectPasses = sizeof(Key) == 4 ? 3 : 5;
+inline constexpr std::int32_t kSelectMaxPasses = kSelectPasses<std::uint32_t>;
 /// Tiles up to this size go to the global bins at once: emptying 8192 shared bins costs more than
 /// one global atomic a thread, and a list of hundreds of biases would pay it for each.
 inline constexpr std::int32_t kSelectDirect = 512;
@@ -33,28 +38,33 @@ struct SelectHeader {
 };
 
 /// One selection: the key of a rank among the keys in [first, last], both ends included.
-struct SelectState {
+template <class Key>
+struct SelectStateOf {
   std::uint64_t wanted;  // 0: the lower median; k > 0: the k-th largest
   std::uint64_t rank;    // ascending, from 0, in [first, last]; once counted
   std::uint64_t inside;  // keys in the range asked for; once counted
-  std::uint32_t first;   // once found: the key
-  std::uint32_t last;
+  Key first;             // once found: the key
+  Key last;
   std::uint32_t shift;  // a bin holds 2^shift keys, the first bin from `first` on
   std::uint32_t running;
   std::uint32_t counted;
   std::uint32_t found;
   std::uint64_t equal = 0;  // once found: keys equal to it; rank: how many of them lie below
 };
+using SelectState = SelectStateOf<std::uint32_t>;
 
 /// What the host reads. found = 0: there is no such rank; key is 0 then.
-struct SelectResult {
+template <class Key>
+struct SelectResultOf {
   std::uint64_t inside;
-  std::uint32_t key;
-  std::uint32_t found;
+  Key key;
+  Key found;
 };
+using SelectResult = SelectResultOf<std::uint32_t>;
 
 /// The smallest shift with which kSelectBins bins cover [first, last].
-CTH_HD std::uint32_t select_shift(std::uint32_t first, std::uint32_t last) {
+template <class Key>
+CTH_HD std::uint32_t select_shift(Key first, Key last) {
   std::uint32_t shift = 0;
   while (((last - first) >> shift) >= kSelectBins) ++shift;
   return shift;
@@ -62,11 +72,13 @@ CTH_HD std::uint32_t select_shift(std::uint32_t first, std::uint32_t last) {
 
 /// The lower median of |x| strictly inside (lo, hi), 0 ≤ lo; NaN lies in no bracket. An empty
 /// bracket makes a selection that is done: inside = 0, found = 0.
-CTH_HD SelectState select_bracket_median(float lo, float hi) {
-  SelectState state{};
-  if (!(lo >= 0.0f && lo < hi)) return state;
-  state.first = magnitude_key(lo) + 1U;
-  state.last = magnitude_key(hi) - 1U;
+template <class Key = std::uint32_t>
+CTH_HD SelectStateOf<Key> select_bracket_median(double lo, double hi) {
+  SelectStateOf<Key> state{};
+  if (!(lo >= 0.0 && lo < hi)) return state;
+  const OpenKeys<Key> keys = keys_between(lo, hi, Key{});
+  state.first = keys.first;
+  state.last = keys.last;
   if (state.first > state.last) return state;  // neighbours: nothing lies between
   state.shift = select_shift(state.first, state.last);
   state.running = 1;
@@ -75,19 +87,21 @@ CTH_HD SelectState select_bracket_median(float lo, float hi) {
 
 /// The k-th largest |x| of all, k ≥ 1; zeros count, NaN orders above ∞. Fewer than k elements: not
 /// found.
-CTH_HD SelectState select_kth_largest(std::uint64_t k) {
-  SelectState state{};
+template <class Key = std::uint32_t>
+CTH_HD SelectStateOf<Key> select_kth_largest(std::uint64_t k) {
+  SelectStateOf<Key> state{};
   state.wanted = k;
-  state.last = 0x7fffffffU;
+  state.last = kLargestKey<Key>;
   state.shift = select_shift(state.first, state.last);
   state.running = k > 0 ? 1U : 0U;
   return state;
 }
 
-/// Passes (count, then pick) after which this selection is done for certain: 0 … 3.
-CTH_HD std::int32_t select_passes(const SelectState& state) {
+/// Passes (count, then pick) after which this selection is done for certain: each takes 13 bits.
+template <class Key>
+CTH_HD std::int32_t select_passes(const SelectStateOf<Key>& state) {
   if (state.running == 0) return 0;
-  return state.shift == 0 ? 1 : (state.shift <= 13 ? 2 : kSelectMaxPasses);
+  return static_cast<std::int32_t>((state.shift + 12U) / 13U) + 1;
 }
 
 /// Which selection a group ≥ 0 belongs to.
@@ -103,30 +117,42 @@ struct SelectGroups {
   }
 };
 
-/// Which array of a tensor is looked at.
-struct GradientSource {
-  CTH_DEVICE static const float* of(const TensorRecord& tensor) {
-    return static_cast<const float*>(tensor.g);
+/// Which array of a tensor is looked at, and the keys of its entries.
+template <class Storage>
+struct GradientSourceOf {
+  using Value = Storage;
+  using Key = decltype(magnitude_key(widen(Storage{})));
+  CTH_DEVICE static const Value* of(const TensorRecord& tensor) {
+    return static_cast<const Value*>(tensor.g);
   }
+  CTH_HD static Key key(Value x) { return magnitude_key(widen(x)); }
 };
-struct WeightSource {
-  CTH_DEVICE static const float* of(const TensorRecord& tensor) {
-    return static_cast<const float*>(tensor.w);
+/// The master copy where there is one.
+template <class Storage>
+struct WeightSourceOf {
+  using Value = typename StorageTraits<Storage>::Compute;
+  using Key = decltype(magnitude_key(Value{}));
+  CTH_DEVICE static const Value* of(const TensorRecord& tensor) {
+    return static_cast<const Value*>(StorageTraits<Storage>::kMaster ? tensor.master : tensor.w);
   }
+  CTH_HD static Key key(Value x) { return weight_key<Storage>(x); }
 };
+using GradientSource = GradientSourceOf<float>;
+using WeightSource = WeightSourceOf<float>;
 
 namespace device {
 
 /// f(key) for every one of n elements, shared out among the block's threads.
-template <std::uint32_t kThreads, class F>
-CTH_DEVICE void for_each_key(const float* x, std::int32_t n, F f) {
-  constexpr int kLanes = 4;
+template <class Source, std::uint32_t kThreads, class F>
+CTH_DEVICE void for_each_key(const typename Source::Value* x, std::int32_t n, F f) {
+  using Value = typename Source::Value;
+  constexpr int kLanes = static_cast<int>(kPackBytes / sizeof(Value));
   constexpr int kAhead = 4;  // 4 loads of 16 bytes under way a thread: a full tile in one round
   const PackSplit<std::int32_t> split = split_in_packs<kLanes>(n, x);
   const auto thread = static_cast<std::int32_t>(thread_index());
   constexpr auto kStep = static_cast<std::int32_t>(kThreads);
   for (std::int32_t base = thread; base < split.units; base += kAhead * kStep) {
-    Pack<float> pack[kAhead] = {};
+    Pack<Value> pack[kAhead] = {};
     for (int i = 0; i < kAhead; ++i) {
       if (base + i * kStep < split.units) {
         pack[i] = load_pack(x + split.head + std::int64_t{kLanes} * (base + i * kStep));
@@ -134,11 +160,11 @@ CTH_DEVICE void for_each_key(const float* x, std::int32_t n, F f) {
     }
     for (int i = 0; i < kAhead; ++i) {
       if (base + i * kStep >= split.units) break;
-      for (int j = 0; j < kLanes; ++j) f(magnitude_key(pack[i].value[j]));
+      for (int j = 0; j < kLanes; ++j) f(Source::key(pack[i].value[j]));
     }
   }
   for (std::int32_t i = thread; i < n - split.units * kLanes; i += kStep) {
-    f(magnitude_key(load_global(x + scalar_entry<kLanes>(split, i))));
+    f(Source::key(load_global(x + scalar_entry<kLanes>(split, i))));
   }
 }
 
@@ -161,7 +187,8 @@ CTH_DEVICE void flush_bins(std::uint32_t* counts, std::uint32_t width, std::uint
 template <class Source, std::uint32_t kThreads, std::int64_t kFlush = kSelectFlush>
 CTH_KERNEL(kThreads)
 select_count_kernel(TensorList list, SelectGroups groups, const SelectHeader* header,
-                    const SelectState* states, std::uint64_t* bins) {
+                    const SelectStateOf<typename Source::Key>* states, std::uint64_t* bins) {
+  using Key = typename Source::Key;
   struct Shared {
     std::uint32_t counts[kSelectBins];
   };
@@ -171,7 +198,7 @@ select_count_kernel(TensorList list, SelectGroups groups, const SelectHeader* he
   const TileRange range =
       tiles_of_block(list.tile_count, device::block_index(), device::block_count());
   std::int64_t selection = -1;
-  SelectState state{};
+  SelectStateOf<Key> state{};
   std::uint32_t width = 0;    // bins that the selection uses
   std::int64_t pending = 0;   // elements that shared.counts may hold
   bool shared_ready = false;  // shared.counts was zeroed
@@ -188,17 +215,17 @@ select_count_kernel(TensorList list, SelectGroups groups, const SelectHeader* he
       }
       selection = own;
       state = states[selection];
-      width = ((state.last - state.first) >> state.shift) + 1U;
+      width = static_cast<std::uint32_t>((state.last - state.first) >> state.shift) + 1U;
     }
     if (state.running == 0) continue;
-    const float* x = Source::of(tensor) + tile.begin;
+    const typename Source::Value* x = Source::of(tensor) + tile.begin;
     // key − first as unsigned is above last − first for keys on either side of the range.
-    const std::uint32_t first = state.first;
-    const std::uint32_t span = state.last - state.first;
+    const Key first = state.first;
+    const Key span = state.last - state.first;
     const std::uint32_t shift = state.shift;
     if (tile.size <= kSelectDirect) {
       std::uint64_t* to = bins + selection * kSelectBins;
-      device::for_each_key<kThreads>(x, tile.size, [&](std::uint32_t key) {
+      device::for_each_key<Source, kThreads>(x, tile.size, [&](Key key) {
         if (key - first <= span)
           device::atomic_add(to + ((key - first) >> shift), std::uint64_t{1});
       });
@@ -211,7 +238,7 @@ select_count_kernel(TensorList list, SelectGroups groups, const SelectHeader* he
       device::sync_block();
       shared_ready = true;
     }
-    device::for_each_key<kThreads>(x, tile.size, [&](std::uint32_t key) {
+    device::for_each_key<Source, kThreads>(x, tile.size, [&](Key key) {
       if (key - first <= span) {
         device::atomic_add(&shared.counts[(key - first) >> shift], std::uint32_t{1});
       }
@@ -230,9 +257,9 @@ select_count_kernel(TensorList list, SelectGroups groups, const SelectHeader* he
 /// After each pass: narrows every running selection to the bin that holds its rank, writes the
 /// results of those that are done, and leaves the bins zero. A block a selection; any grid is
 /// right.
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Key = std::uint32_t>
 CTH_KERNEL(kThreads)
-select_pick_kernel(SelectHeader* header, SelectState* states, SelectResult* results,
+select_pick_kernel(SelectHeader* header, SelectStateOf<Key>* states, SelectResultOf<Key>* results,
                    std::uint64_t* bins, std::int32_t selections) {
   constexpr std::uint32_t kWarps = kThreads / device::kWarp;
   constexpr std::uint32_t kRows = kSelectBins / kThreads;  // of 32 bins, one after another a warp
@@ -245,16 +272,16 @@ select_pick_kernel(SelectHeader* header, SelectState* states, SelectResult* resu
   const std::uint32_t warp = device::thread_index() / device::kWarp;
 
   for (std::int64_t s = device::block_index(); s < selections; s += device::block_count()) {
-    const SelectState state = states[s];
+    const SelectStateOf<Key> state = states[s];
     if (state.running == 0) {
       if (device::thread_index() == 0) {
-        results[s] = {state.inside, state.found != 0 ? state.first : 0U, state.found};
+        results[s] = {state.inside, state.found != 0 ? state.first : Key{0}, state.found};
       }
       continue;
     }
     // The warp's bins in registers; bins beyond the range are zero and not read.
     std::uint64_t* own = bins + s * kSelectBins + warp * kRows * device::kWarp + lane;
-    const std::uint32_t width = ((state.last - state.first) >> state.shift) + 1U;
+    const auto width = static_cast<std::uint32_t>((state.last - state.first) >> state.shift) + 1U;
     const std::uint32_t base = warp * kRows * device::kWarp;
     std::uint64_t count[kRows];
     std::uint64_t sum = 0;
@@ -277,7 +304,7 @@ select_pick_kernel(SelectHeader* header, SelectState* states, SelectResult* resu
     }
     device::sync_block();  // of_warp is free for the next selection
 
-    SelectState next = state;
+    SelectStateOf<Key> next = state;
     if (state.counted == 0) {
       next.counted = 1;
       next.inside = total;
@@ -313,8 +340,8 @@ select_pick_kernel(SelectHeader* header, SelectState* states, SelectResult* resu
     }
     if (rank >= end || rank < end - chosen) continue;
     next.rank = rank - (end - chosen);
-    next.first = state.first + ((base + row * device::kWarp + lane) << state.shift);
-    const std::uint32_t last = next.first + ((1U << state.shift) - 1U);
+    next.first = state.first + (Key{base + row * device::kWarp + lane} << state.shift);
+    const Key last = next.first + ((Key{1} << state.shift) - 1U);
     next.last = last < state.last ? last : state.last;
     next.shift = select_shift(next.first, next.last);
     if (next.first == next.last) {

@@ -3,10 +3,11 @@
 // How many entries each group of a target with bounds keeps (kernels/math/control.hpp): as many as
 // have magnitudes from some key on, within its bounds; of such keys the highest with which the
 // groups keep the target in all. Where that is too much, the first groups have those that are equal
-// to it. The key is found as select.cuh finds one: share_begin_kernel, then up to three times
-// select_count_kernel, with a selection a group, and share_pick_kernel, which narrows all groups of
-// a target to one range. Reads 4 bytes an element and pass; the limiter is memory. Integers
-// throughout: the same result for any grid. Covered by tests/kernels/keep_largest_test.cpp.
+// to it. The key is found as select.cuh finds one: share_begin_kernel, then up to three times (five
+// for float64) select_count_kernel, with a selection a group, and share_pick_kernel, which narrows
+// all groups of a target to one range. Reads a weight an element and pass; the limiter is memory.
+// Integers throughout: the same result for any grid. Covered by
+// tests/kernels/keep_largest_test.cpp.
 
 #include <cstdint>
 
@@ -24,7 +25,8 @@ struct ShareCount {
   std::uint64_t part;
 };
 
-struct ShareArguments {
+template <class Key>
+struct ShareArgumentsOf {
   const ControlGroup* targets;
   const std::int32_t* bounded;       // [count] targets
   const std::int32_t* target_of;     // [groups], −1: none
@@ -32,19 +34,20 @@ struct ShareArguments {
   const GroupBounds* bounds;         // [groups]
   StepHeader* status;                // then [groups] counts: those after the gradient step
   SelectHeader* header;
-  SelectState* states;    // [selections]
-  std::uint64_t* bins;    // [selections][kSelectBins]
-  ShareCount* counts;     // [groups]
-  std::uint64_t* wanted;  // [selections], the result; written for the groups of these targets
+  SelectStateOf<Key>* states;  // [selections]
+  std::uint64_t* bins;         // [selections][kSelectBins]
+  ShareCount* counts;          // [groups]
+  std::uint64_t* wanted;       // [selections], the result; written for the groups of these targets
   std::int32_t count;
   std::int32_t groups;
   std::int32_t selections;
 };
+using ShareArguments = ShareArgumentsOf<std::uint32_t>;
 
 /// No selection runs but those of the groups that share, over all keys.
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Key = std::uint32_t>
 CTH_KERNEL(kThreads)
-share_begin_kernel(ShareArguments args) {
+share_begin_kernel(ShareArgumentsOf<Key> args) {
   if (device::block_index() != 0) return;
   const auto thread = static_cast<std::int32_t>(device::thread_index());
   constexpr auto kStep = static_cast<std::int32_t>(kThreads);
@@ -53,7 +56,7 @@ share_begin_kernel(ShareArguments args) {
   for (std::int32_t b = thread; b < args.count; b += kStep) {
     for (std::int32_t g = 0; g < args.groups; ++g) {
       if (args.target_of[g] != args.bounded[b]) continue;
-      args.states[args.selection_of[g]] = select_kth_largest(1);
+      args.states[args.selection_of[g]] = select_kth_largest<Key>(1);
       args.counts[g] = {0, 0};
     }
   }
@@ -61,9 +64,9 @@ share_begin_kernel(ShareArguments args) {
 }
 
 /// A block a target; any grid is right. Leaves the bins zero.
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Key = std::uint32_t>
 CTH_KERNEL(kThreads)
-share_pick_kernel(ShareArguments args) {
+share_pick_kernel(ShareArgumentsOf<Key> args) {
   struct Shared {
     std::uint64_t warps[kThreads / device::kWarp];
   };
@@ -97,9 +100,9 @@ share_pick_kernel(ShareArguments args) {
     };
     std::int32_t any = 0;
     while (args.target_of[any] != target) ++any;
-    const SelectState state = args.states[args.selection_of[any]];
+    const SelectStateOf<Key> state = args.states[args.selection_of[any]];
     if (state.running == 0) continue;
-    const std::uint32_t width = ((state.last - state.first) >> state.shift) + 1U;
+    const auto width = static_cast<std::uint32_t>((state.last - state.first) >> state.shift) + 1U;
     // From bin `low` on they keep the target or more, from `high` on less.
     std::uint32_t low = 0;
     std::uint32_t high = width;
@@ -120,9 +123,9 @@ share_pick_kernel(ShareArguments args) {
       std::uint64_t* own = args.bins + args.selection_of[g] * std::int64_t{kSelectBins};
       for (std::uint32_t bin = lane; bin < width; bin += device::kWarp) own[bin] = 0;
       if (lane != 0) return;
-      SelectState& next = args.states[args.selection_of[g]];
-      next.first = state.first + (low << state.shift);
-      next.last = next.first + ((1U << state.shift) - 1U);
+      SelectStateOf<Key>& next = args.states[args.selection_of[g]];
+      next.first = state.first + (Key{low} << state.shift);
+      next.last = next.first + ((Key{1} << state.shift) - 1U);
       next.shift = select_shift(next.first, next.last);
       next.running = searched && next.first != next.last ? 1U : 0U;
     });

@@ -1,18 +1,19 @@
 #pragma once
 
 // bit i of a tensor's support = w[i] ≠ 0, for the tensors that have one: 32 entries a thread, the
-// first in the lowest bit. Tiles begin at multiples of 32 entries. Bytes per element: 4 read, 1/8
-// written; once a training. Covered by tests/kernels/keep_largest_test.cpp.
+// first in the lowest bit. Tiles begin at multiples of 32 entries. Bytes per element: that of the
+// weight read, 1/8 written; once a training. Covered by tests/kernels/keep_largest_test.cpp.
 
 #include <cstdint>
 
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/math/step.hpp"
 #include "kernels/platform.hpp"
+#include "kernels/scalar.hpp"
 
 namespace cuthresh {
 
-template <std::uint32_t kThreads>
+template <std::uint32_t kThreads, class Storage = float>
 CTH_KERNEL(kThreads)
 support_kernel(TensorList list, std::uint32_t* const* support) {
   const TileRange range =
@@ -21,7 +22,7 @@ support_kernel(TensorList list, std::uint32_t* const* support) {
     const Tile tile = list.tiles[i];
     std::uint32_t* const bits = support[tile.tensor];
     if (bits == nullptr) continue;
-    const float* w = static_cast<const float*>(list.tensors[tile.tensor].w) + tile.begin;
+    const Storage* w = static_cast<const Storage*>(list.tensors[tile.tensor].w) + tile.begin;
     const std::int32_t words = (tile.size + 31) / 32;
     for (auto word = static_cast<std::int32_t>(device::thread_index()); word < words;
          word += static_cast<std::int32_t>(kThreads)) {

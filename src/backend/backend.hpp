@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/dtype.hpp"
 #include "backend/image_ops.hpp"
 #include "backend/small_network.hpp"
 #include "kernels/math/control.hpp"
@@ -78,15 +79,20 @@ struct LossArgs {
   bool accumulate = false;  ///< add to *sum instead of setting it
 };
 
-/// One entry of the list that a fused step works on.
+/// One entry of the list that a fused step works on. w and g have the plan's dtype.
 struct ProxTensor {
-  float* w = nullptr;
-  const float* g = nullptr;  ///< null: the tensor is counted and not stepped, but by kThreshold
+  void* w = nullptr;
+  const void* g = nullptr;  ///< null: the tensor is counted and not stepped, but by kThreshold
   std::int64_t size = 0;
   std::int32_t group =
       -1;  ///< whose λ it has and whose count it goes into; −1: not penalised, not counted
-  float* v = nullptr;     ///< like w: the momentum, when the plan's step has one; else unused
+  /// The momentum, when the plan's step has one, else unused: float64 beside float64, else float32.
+  void* v = nullptr;
   std::int32_t rate = 0;  ///< which of the plan's rates it is stepped with
+  /// Of 16-bit weights: what is stepped, float32, of which w is the rounding. Null: the plan has
+  /// one of its own. It becomes w where it is not stored as w when the plan is made, and by
+  /// refresh_master().
+  float* master = nullptr;
 };
 
 /// kThreshold: w is stepped elsewhere, by whatever optimiser: a step is w ← soft(w, αλ) and reads
@@ -99,6 +105,13 @@ constexpr bool has_momentum(StepKind kind) {
 constexpr bool reads_gradient(StepKind kind) {
   return kind != StepKind::kThreshold;
 }
+
+/// Whether steps leave out weights that are zero (Backend::skip_zeros).
+enum class ZeroSkipping : std::uint8_t {
+  kOff,
+  kAuto,  ///< where it gains: in a list that no cache holds, while half of what is counted is zero
+  kOn
+};
 
 /// What fused steps left behind since the last set_stop.
 struct StepStatus {
@@ -139,12 +152,15 @@ struct ControlState {
   std::vector<float> log_integral;  ///< a target (kernels/math/control.hpp)
 };
 
-struct MedianResult {
-  std::uint64_t inside = 0;     ///< entries strictly inside the bracket
-  std::optional<float> median;  ///< their lower median; none when there are none
+template <class T>
+struct MedianResultOf {
+  std::uint64_t inside = 0;  ///< entries strictly inside the bracket
+  std::optional<T> median;   ///< their lower median; none when there are none
 };
+using MedianResult = MedianResultOf<float>;
 
-/// Absolute residuals of the stationarity conditions for one group (kernels/math/kkt.hpp).
+/// Absolute residuals of the stationarity conditions for one group (kernels/math/kkt.hpp); those of
+/// float64 weights rounded.
 struct KktResult {
   std::uint64_t nonzeros = 0;
   std::uint64_t zeros = 0;
@@ -157,9 +173,13 @@ struct KktResult {
 class ProxPlan {
  public:
   virtual ~ProxPlan() = default;
-  ProxPlan() = default;
+  explicit ProxPlan(Dtype dtype) : dtype_(dtype) {}
   ProxPlan(const ProxPlan&) = delete;
   ProxPlan& operator=(const ProxPlan&) = delete;
+  Dtype dtype() const { return dtype_; }
+
+ private:
+  Dtype dtype_;
 };
 
 /// Work that capture() took down and replay() enqueues. All that it uses, arrays and plans,
@@ -265,13 +285,20 @@ class Backend {
                                  std::int64_t lines, std::int64_t columns) = 0;
   virtual void gather_images(const GatherImages& args) = 0;
 
-  // The fused step and its companions, over a plan's list.
+  // The fused step and its companions, over a plan's list. What is counted, and what a network
+  // reads, are the weights as they are stored; λ and rates are float32, but float64 in plans of it.
   virtual std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors,
-                                              std::int32_t groups,
-                                              StepKind kind = StepKind::kPlain) = 0;
-  virtual void set_lambda(ProxPlan& plan, std::span<const float> lambda) = 0;  ///< one a group, ≥ 0
+                                              std::int32_t groups, StepKind kind = StepKind::kPlain,
+                                              Dtype dtype = Dtype::kFloat32) = 0;
+  /// After somebody else wrote 16-bit weights: their master copies become them where they are not
+  /// stored as them already. Does nothing for other dtypes.
+  virtual void refresh_master(ProxPlan& plan) = 0;
+  virtual void set_lambda(ProxPlan& plan,
+                          std::span<const double> lambda) = 0;  ///< one a group, ≥ 0
   /// One a rate: as many as the tensors' largest `rate` + 1.
-  virtual void set_rates(ProxPlan& plan, std::span<const StepRate> rates) = 0;
+  virtual void set_rates(ProxPlan& plan, std::span<const StepRateOf<double>> rates) = 0;
+  void set_lambda(ProxPlan& plan, std::span<const float> lambda);
+  void set_rates(ProxPlan& plan, std::span<const StepRate> rates);
   /// Of a plan with one.
   void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
   /// The learning rate of every rate = learning_rate[s mod length], device memory, s being the step
@@ -280,10 +307,17 @@ class Backend {
   /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
   /// which reads none). What reads gradients refuses null ones. While a stream is captured this is
   /// part of the graph, and each replay sets them again.
-  virtual void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) = 0;
+  virtual void set_gradients(ProxPlan& plan, std::span<const void* const> gradients) = 0;
+  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients);
   /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
   /// gradient scaler that found an overflow says so). Null: every step is taken.
   virtual void set_skip(ProxPlan& plan, const float* flag) = 0;
+  /// Steps need not read and write weights that are zero from here on; all that they leave has the
+  /// same bits. In return nothing but calls with this plan writes its weights: whoever does says so
+  /// afterwards by set_stop, set_control, restore_control, or this once more, which forget what was
+  /// zero. A new plan has kOff. A room may do without, as the CPU room does; so do plans of other
+  /// types than float32, and of kThreshold, whose weights are written elsewhere.
+  virtual void skip_zeros(ProxPlan& /*plan*/, ZeroSkipping /*how*/) {}
   /// Sets the rule and clears the status.
   virtual void set_stop(ProxPlan& plan, const StopRule& rule) = 0;
   /// w ← soft(w − αg, αλ) over the list (αv in place of αg with momentum) with counts, in one
@@ -317,7 +351,7 @@ class Backend {
   virtual void keep_targets(ProxPlan& plan) = 0;
   /// From here to the next set_stop prox_step keeps what is zero at zero and has no threshold.
   virtual void freeze(ProxPlan& plan) = 0;
-  /// λ a group, as the latest set_lambda or control() left it.
+  /// λ a group, as the latest set_lambda or control() left it; of a float64 plan rounded.
   virtual std::vector<float> read_lambda(ProxPlan& plan) = 0;
   /// True once the stop rule held or a value was non-finite, as far as is known here by now:
   /// nothing is waited for and nothing asked of the device, so true may come late.
@@ -328,11 +362,15 @@ class Backend {
   virtual std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) = 0;
   /// Lower median of |g| strictly inside a group's bracket; `brackets` has one a group, or one over
   /// all groups.
-  virtual std::vector<MedianResult> read_bracket_medians(
-      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) = 0;
+  virtual std::vector<MedianResultOf<double>> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<double, double>> brackets) = 0;
   /// The k-th largest |g| over all groups (k = 1: the maximum), 1 ≤ k ≤ their size; NaN orders
   /// above ∞.
-  virtual float read_kth_gradient(ProxPlan& plan, std::int64_t k) = 0;
+  virtual double read_kth_magnitude(ProxPlan& plan, std::int64_t k) = 0;
+  /// The same in float32, which float64 plans refuse.
+  std::vector<MedianResult> read_bracket_medians(ProxPlan& plan,
+                                                 std::span<const std::pair<float, float>> brackets);
+  float read_kth_gradient(ProxPlan& plan, std::int64_t k);
   /// With the plan's λ and the gradient in g.
   virtual std::vector<KktResult> read_kkt(ProxPlan& plan) = 0;
 };

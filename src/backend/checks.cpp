@@ -20,19 +20,25 @@ struct Range {
 };
 
 /// Weights and momentum are written, so they may share no byte with what else is read or written.
-void check_overlaps(const char* where, std::span<const ProxTensor> tensors, bool momentum) {
+void check_overlaps(const char* where, std::span<const ProxTensor> tensors, bool momentum,
+                    Dtype dtype) {
   std::vector<Range> ranges;
-  ranges.reserve(3 * tensors.size());
+  ranges.reserve(4 * tensors.size());
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     if (tensors[t].size == 0) continue;
-    const auto bytes = static_cast<std::uintptr_t>(tensors[t].size) * sizeof(float);
+    const auto size = static_cast<std::uintptr_t>(tensors[t].size);
+    const std::uintptr_t bytes = size * storage_bytes(dtype);
+    const std::uintptr_t wide = size * compute_bytes(dtype);
     const auto w = reinterpret_cast<std::uintptr_t>(tensors[t].w);
     const auto g = reinterpret_cast<std::uintptr_t>(tensors[t].g);
     ranges.push_back({w, w + bytes, t, true});
     if (g != w && g != 0) ranges.push_back({g, g + bytes, t, false});
-    if (!momentum) continue;
-    const auto v = reinterpret_cast<std::uintptr_t>(tensors[t].v);
-    ranges.push_back({v, v + bytes, t, true});
+    const auto also_written = [&](const void* array) {
+      const auto begin = reinterpret_cast<std::uintptr_t>(array);
+      ranges.push_back({begin, begin + wide, t, true});
+    };
+    if (momentum) also_written(tensors[t].v);
+    if (has_master(dtype) && tensors[t].master != nullptr) also_written(tensors[t].master);
   }
   std::sort(ranges.begin(), ranges.end(),
             [](const Range& a, const Range& b) { return a.begin < b.begin; });
@@ -54,8 +60,13 @@ void check_overlaps(const char* where, std::span<const ProxTensor> tensors, bool
   }
 }
 
-std::string text_of(float value) {
-  return std::to_string(static_cast<double>(value));
+std::string text_of(double value) {
+  return std::to_string(value);
+}
+
+/// As it is computed with.
+double rounded(double value, Dtype dtype) {
+  return dtype == Dtype::kFloat64 ? value : static_cast<double>(static_cast<float>(value));
 }
 
 std::string tensor_name(const char* where, std::size_t tensor) {
@@ -73,7 +84,8 @@ void check_shape(const std::string& where, const DenseShape& s) {
 
 }  // namespace
 
-void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, StepKind kind) {
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, StepKind kind,
+                Dtype dtype) {
   const char* const where = "make_plan";
   const bool momentum = has_momentum(kind);
   if (tensors.empty()) {
@@ -99,13 +111,16 @@ void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, StepKi
              "number the rates from 0");
     }
     if (tensor.size == 0) continue;
-    check_pointer(entry, "w", tensor.w);
-    if (tensor.g != nullptr) check_pointer(entry, "g", tensor.g);
-    if (momentum) check_pointer(entry, "v", tensor.v);
+    check_pointer(entry, "w", tensor.w, storage_bytes(dtype));
+    if (tensor.g != nullptr) check_pointer(entry, "g", tensor.g, storage_bytes(dtype));
+    if (momentum) check_pointer(entry, "v", tensor.v, compute_bytes(dtype));
+    if (has_master(dtype) && tensor.master != nullptr) {
+      check_pointer(entry, "master", tensor.master);
+    }
     elements += tensor.size;
     check_extent(where, "the size of the whole list", elements, 0);
   }
-  check_overlaps(where, tensors, momentum);
+  check_overlaps(where, tensors, momentum, dtype);
 }
 
 std::size_t count_rates(std::span<const ProxTensor> tensors) {
@@ -114,13 +129,14 @@ std::size_t count_rates(std::span<const ProxTensor> tensors) {
   return static_cast<std::size_t>(last) + 1;
 }
 
-bool same_gradients(std::span<const ProxTensor> tensors, std::span<const float* const> gradients) {
+bool same_gradients(std::span<const ProxTensor> tensors, std::span<const void* const> gradients) {
   return std::equal(tensors.begin(), tensors.end(), gradients.begin(), gradients.end(),
-                    [](const ProxTensor& tensor, const float* g) { return tensor.g == g; });
+                    [](const ProxTensor& tensor, const void* g) { return tensor.g == g; });
 }
 
 std::vector<ProxTensor> with_gradients(std::span<const ProxTensor> tensors,
-                                       std::span<const float* const> gradients, StepKind kind) {
+                                       std::span<const void* const> gradients, StepKind kind,
+                                       Dtype dtype) {
   const char* const where = "set_gradients";
   if (gradients.size() != tensors.size()) {
     refuse(where, "one a tensor is wanted, " + std::to_string(tensors.size()),
@@ -131,10 +147,10 @@ std::vector<ProxTensor> with_gradients(std::span<const ProxTensor> tensors,
     if (gradients[t] == list[t].g) continue;
     list[t].g = gradients[t];
     if (list[t].g != nullptr && list[t].size > 0) {
-      check_pointer(tensor_name(where, t), "g", list[t].g);
+      check_pointer(tensor_name(where, t), "g", list[t].g, storage_bytes(dtype));
     }
   }
-  check_overlaps(where, list, has_momentum(kind));
+  check_overlaps(where, list, has_momentum(kind), dtype);
   return list;
 }
 
@@ -146,36 +162,38 @@ void check_gradients(const char* where, std::span<const ProxTensor> tensors) {
   }
 }
 
-void check_lambda(std::span<const float> lambda, std::size_t groups) {
+void check_lambda(std::span<const double> lambda, std::size_t groups, Dtype dtype) {
   if (lambda.size() != groups) {
     refuse("set_lambda", "one value a group is wanted, " + std::to_string(groups),
            std::to_string(lambda.size()), "pass as many as the plan has groups");
   }
   for (std::size_t i = 0; i < lambda.size(); ++i) {
-    if (lambda[i] >= 0.0f && std::isfinite(lambda[i])) continue;
+    if (lambda[i] >= 0.0 && std::isfinite(rounded(lambda[i], dtype))) continue;
     refuse("set_lambda, group " + std::to_string(i), "lambda must be finite and not negative",
            text_of(lambda[i]), "pass 0 for a group without a penalty");
   }
 }
 
-void check_rates(std::span<const StepRate> rates, std::size_t count) {
+void check_rates(std::span<const StepRateOf<double>> rates, std::size_t count, Dtype dtype) {
   const char* const where = "set_rates";
   if (rates.size() != count) {
     refuse(where, "one value a rate of the list is wanted, " + std::to_string(count),
            std::to_string(rates.size()), "pass as many as the largest rate of a tensor and one");
   }
   for (std::size_t i = 0; i < rates.size(); ++i) {
-    const StepRate& rate = rates[i];
+    const StepRateOf<double> rate = {rounded(rates[i].learning_rate, dtype),
+                                     rounded(rates[i].momentum, dtype),
+                                     rounded(rates[i].weight_decay, dtype)};
     const std::string entry = std::string(where) + ", rate " + std::to_string(i);
-    if (!(rate.learning_rate >= 0.0f && std::isfinite(rate.learning_rate))) {
+    if (!(rate.learning_rate >= 0.0 && std::isfinite(rate.learning_rate))) {
       refuse(entry, "the learning rate must be finite and not negative",
              text_of(rate.learning_rate), "pass a positive number");
     }
-    if (!(rate.momentum >= 0.0f && rate.momentum < 1.0f)) {
+    if (!(rate.momentum >= 0.0 && rate.momentum < 1.0)) {
       refuse(entry, "the momentum must be at least 0 and below 1", text_of(rate.momentum),
              "pass such a number, 0.9 for instance");
     }
-    if (!(rate.weight_decay >= 0.0f && std::isfinite(rate.weight_decay))) {
+    if (!(rate.weight_decay >= 0.0 && std::isfinite(rate.weight_decay))) {
       refuse(entry, "the weight decay must be finite and not negative", text_of(rate.weight_decay),
              "pass 0 for none");
     }
@@ -205,6 +223,12 @@ bool check_brackets(std::size_t brackets, std::size_t groups) {
            std::to_string(brackets), "pass as many as the plan has groups");
   }
   return over_all;
+}
+
+void check_narrow(const char* where, Dtype dtype) {
+  if (dtype != Dtype::kFloat64) return;
+  refuse(where, "magnitudes of float64 tensors do not fit into float32", "float64",
+         "read them in float64");
 }
 
 void check_rank(std::int64_t k, std::int64_t size) {
@@ -274,7 +298,8 @@ void check_uniform(const float* to, std::int64_t size, float bound) {
   const std::string where = "initialise_uniform";
   check_extent(where, "the size", size, 0);
   if (!std::isfinite(bound)) {
-    refuse(where, "the bound must be finite", text_of(bound), "pass a finite number");
+    refuse(where, "the bound must be finite", text_of(static_cast<double>(bound)),
+           "pass a finite number");
   }
   if (size > 0) check_pointer(where, "to", to);
 }

@@ -18,20 +18,22 @@ inline constexpr std::int64_t kMaxListEntries = std::int64_t{1} << 24;
 /// make_plan: an empty list, null or misaligned pointers (a gradient may be null), negative or too
 /// large sizes, a group or a rate that is none, weights that overlap another tensor's weights or
 /// gradient, a momentum that is missing or overlaps another array. (One tensor's w and g may be the
-/// same array: then there is only something to select from.)
-void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, StepKind kind);
+/// same array: then there is only something to select from.) The same of master copies.
+void check_list(std::span<const ProxTensor> tensors, std::int32_t groups, StepKind kind,
+                Dtype dtype);
 /// Rates of a list: its largest, and one.
 std::size_t count_rates(std::span<const ProxTensor> tensors);
-bool same_gradients(std::span<const ProxTensor> tensors, std::span<const float* const> gradients);
+bool same_gradients(std::span<const ProxTensor> tensors, std::span<const void* const> gradients);
 /// set_gradients: one a tensor, each null or as check_list wants it. Returns the list with them.
 std::vector<ProxTensor> with_gradients(std::span<const ProxTensor> tensors,
-                                       std::span<const float* const> gradients, StepKind kind);
+                                       std::span<const void* const> gradients, StepKind kind,
+                                       Dtype dtype);
 /// Before gradients are read: each penalised tensor has one.
 void check_gradients(const char* where, std::span<const ProxTensor> tensors);
-/// set_lambda: one value a group, each finite and ≥ 0.
-void check_lambda(std::span<const float> lambda, std::size_t groups);
-/// set_rates: `count` of them, each finite and ≥ 0, momenta below 1.
-void check_rates(std::span<const StepRate> rates, std::size_t count);
+/// set_lambda: one value a group, each finite and ≥ 0 as the dtype is computed with.
+void check_lambda(std::span<const double> lambda, std::size_t groups, Dtype dtype);
+/// set_rates: `count` of them, each finite and ≥ 0, momenta below 1, likewise.
+void check_rates(std::span<const StepRateOf<double>> rates, std::size_t count, Dtype dtype);
 /// set_skip: on a boundary of its 4 bytes, or null.
 void check_skip(const float* flag);
 /// set_stop: no band, one, or one a group; a number of bands to hold at once that can.
@@ -59,6 +61,8 @@ void check_state(const ControlState& state, std::size_t groups, std::size_t targ
 void check_counts(const std::int64_t* counts);
 /// read_bracket_medians: one bracket in all or one a group. True: one over all groups.
 bool check_brackets(std::size_t brackets, std::size_t groups);
+/// Before order statistics are read in float32: refuses float64 plans.
+void check_narrow(const char* where, Dtype dtype);
 /// read_kth_gradient: 1 ≤ k ≤ size.
 void check_rank(std::int64_t k, std::int64_t size);
 

@@ -86,15 +86,16 @@ void require_count(const char* function, const char* name, std::size_t count, st
 }
 
 void check_struct_size(const char* function, const void* options, std::size_t given,
-                       std::size_t known) {
+                       std::size_t first, std::size_t known) {
   // No struct of any version is near this; what is beyond is no size, and reading so far would
   // leave the caller's memory.
   constexpr std::size_t kLargest = 4096;
   const std::string where = argument(function, "options->struct_size");
-  if (given < known || given > kLargest) {
+  if (given < first || given > kLargest) {
     invalid(where, "must be the size of the struct, " + std::to_string(known),
             std::to_string(given), "begin with the struct's …_INIT, or set it to sizeof");
   }
+  if (given <= known) return;
   const auto* const bytes = static_cast<const unsigned char*>(options);
   if (std::any_of(bytes + known, bytes + given, [](unsigned char byte) { return byte != 0; })) {
     unsupported(where, "the struct has members that this version does not know, and they are set",

@@ -3,6 +3,7 @@
 // The edge of the C ABI: what runs behind it, and how what it throws becomes a status and a
 // message.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -69,18 +70,23 @@ cth_status guarded(const char* function, F&& body) noexcept {
   }
 }
 
-/// Looks at the tail of a struct that is larger than ours: only zeros there.
+/// At least as large as in the first version that had it. Looks at the tail of a struct that is
+/// larger than ours: only zeros there.
 void check_struct_size(const char* function, const void* options, std::size_t given,
-                       std::size_t known);
+                       std::size_t first, std::size_t known);
 
 /// Options of a caller that was compiled with this header or another version of it: those before
-/// ours are as they are by default in `known`. Null: all are.
+/// ours are as they are by default in `known`. Null: all are. `first`: the size of the struct's
+/// first version.
 template <class T>
-T read_options(const char* function, const T* given, const T& known) {
+T read_options(const char* function, const T* given, const T& known,
+               std::size_t first = sizeof(T)) {
   static_assert(std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>);
   if (given == nullptr) return known;
-  check_struct_size(function, given, given->struct_size, sizeof(T));
-  return *given;
+  check_struct_size(function, given, given->struct_size, first, sizeof(T));
+  T options = known;
+  std::memcpy(&options, given, std::min(given->struct_size, sizeof(T)));
+  return options;
 }
 
 }  // namespace cuthresh::capi

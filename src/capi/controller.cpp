@@ -32,11 +32,11 @@ void Controller::end() {
 void Controller::start_run() {
   Backend& backend = plan_->backend();
   std::vector<ControlTarget> targets;
-  std::vector<float> lambda = plan_->lambda;
+  std::vector<double> lambda = plan_->lambda;
   for (const Target& target : targets_) {
     targets.push_back(target.control);
     for (const std::int32_t group : target.control.groups) {
-      lambda[static_cast<std::size_t>(group)] = 0.0f;
+      lambda[static_cast<std::size_t>(group)] = 0.0;
     }
   }
   backend.set_stop(*plan_->room_plan, {});
@@ -160,7 +160,7 @@ cth_status cth_controller_create(cth_plan* plan, const cth_target* targets, size
     handle->state = std::make_shared<Controller>(
         plan->state, schedule, read_targets(kCreateController, p, {targets, count}, schedule));
     if (p.lambda_moved) {
-      p.lambda = p.backend().read_lambda(*p.room_plan);
+      p.follow_lambda(p.backend().read_lambda(*p.room_plan));
       p.lambda_moved = false;
     }
     handle->state->begin();

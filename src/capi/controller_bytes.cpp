@@ -140,11 +140,14 @@ void Controller::load(std::span<const std::byte> bytes) {
 /// Frozen zeros are those of the weights, which are back.
 void Controller::restore(std::int64_t updates, const ControlState& state) {
   Backend& backend = plan_->backend();
+  backend.refresh_master(*plan_->room_plan);
   start_run();
   backend.restore_control(*plan_->room_plan, state);
   if (updates >= schedule_.debias_at) backend.freeze(*plan_->room_plan);
   updates_ = updates;
-  plan_->lambda = state.lambda;  // of groups without a target; those of targets it does not hold
+  plan_->follow_lambda(
+      state.lambda);  // of groups without a target; those of targets it does not hold
+  if (plan_->dtype == Dtype::kFloat64) backend.set_lambda(*plan_->room_plan, plan_->lambda);
 }
 
 }  // namespace cuthresh::capi

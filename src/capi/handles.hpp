@@ -35,15 +35,18 @@ struct Plan {
   Backend& backend() { return *context->backend; }
   /// Every tensor of a group has a gradient; refuses in the name of `function`.
   void require_gradients(const char* function) const;
+  /// λ as the room has it in float32; what it is the rounding of stays.
+  void follow_lambda(const std::vector<float>& now);
 
   std::shared_ptr<Context> context;
   std::vector<ProxTensor> tensors;  ///< as the plan was made; gradients of now are in `gradients`
-  std::vector<const float*> gradients;  ///< a tensor
+  std::vector<const void*> gradients;  ///< a tensor
+  Dtype dtype = Dtype::kFloat32;
   std::size_t groups = 0;
-  std::vector<StepRate> rates;  ///< as they were last set
-  std::size_t used_rates = 1;   ///< the largest that a tensor names, + 1
-  std::vector<float> lambda;    ///< a group, as the caller last set it
-  bool lambda_moved = false;    ///< by a controller that is gone: the room knows it
+  std::vector<StepRateOf<double>> rates;  ///< as they were last set
+  std::size_t used_rates = 1;             ///< the largest that a tensor names, + 1
+  std::vector<double> lambda;             ///< a group, as the caller last set it
+  bool lambda_moved = false;              ///< by a controller that is gone: the room knows it
   std::unique_ptr<ProxPlan> room_plan;
   std::unique_ptr<ProxPlan> of_weights;  ///< whose gradients are the weights; made when asked for
   Controller* controller = nullptr;      ///< at most one

@@ -1,6 +1,7 @@
 // Plans: made from the caller's tensors, set, stepped and read.
 
 #include <algorithm>
+#include <cstddef>
 #include <span>
 
 #include "backend/check_values.hpp"
@@ -41,21 +42,27 @@ void check_index(const std::string& where, const char* what, std::int32_t index,
           given > 0 ? std::string("give the options more of them") : "number them from 0");
 }
 
-ProxTensor read_tensor(const cth_plan_tensor& from, std::size_t index, StepKind kind,
+ProxTensor read_tensor(const cth_plan_tensor& from, std::size_t index, StepKind kind, Dtype dtype,
                        const cth_plan_options& options, const Device& device) {
   const std::string where = argument(kCreatePlan, element("tensors", index));
   check_index(where, "group", from.group, -1, options.groups);
   check_index(where, "rate", from.rate, 0, options.rates);
   ProxTensor tensor;
-  tensor.w = check_tensor(where + ".weight", from.weight, device);
+  tensor.w = check_tensor(where + ".weight", from.weight, device, dtype);
   tensor.size = from.weight.size;
   tensor.group = from.group;
   tensor.rate = from.rate;
   if (from.gradient.data != nullptr) {
-    tensor.g = check_tensor(where + ".gradient", from.gradient, device, tensor.size);
+    tensor.g = check_tensor(where + ".gradient", from.gradient, device, dtype, tensor.size);
   }
   if (has_momentum(kind)) {
-    tensor.v = check_tensor(where + ".momentum", from.momentum, device, tensor.size);
+    tensor.v =
+        check_tensor(where + ".momentum", from.momentum, device, compute_dtype(dtype), tensor.size);
+  }
+  if (has_master(dtype) && options.masters != nullptr && options.masters[index].data != nullptr) {
+    tensor.master = static_cast<float*>(
+        check_tensor(argument(kCreatePlan, element("options->masters", index)),
+                     options.masters[index], device, Dtype::kFloat32, tensor.size));
   }
   return tensor;
 }
@@ -75,10 +82,11 @@ std::shared_ptr<Plan> make_plan(const std::shared_ptr<Context>& context,
   const StepKind kind = step_kind(options.kind);
   auto plan = std::make_shared<Plan>();
   plan->context = context;
+  plan->dtype = read_dtype(argument(kCreatePlan, "tensors[0].weight"), given[0].weight.dtype);
   std::int32_t largest_group = -1;
   std::int32_t largest_rate = 0;
   for (std::size_t i = 0; i < given.size(); ++i) {
-    const ProxTensor tensor = read_tensor(given[i], i, kind, options, context->device);
+    const ProxTensor tensor = read_tensor(given[i], i, kind, plan->dtype, options, context->device);
     plan->tensors.push_back(tensor);
     plan->gradients.push_back(tensor.g);
     largest_group = std::max(largest_group, tensor.group);
@@ -87,9 +95,9 @@ std::shared_ptr<Plan> make_plan(const std::shared_ptr<Context>& context,
   plan->groups = extent("options->groups", options.groups, largest_group);
   plan->rates.resize(extent("options->rates", options.rates, largest_rate));
   plan->used_rates = static_cast<std::size_t>(largest_rate) + 1;
-  plan->lambda.assign(plan->groups, 0.0f);
-  plan->room_plan =
-      context->backend->make_plan(plan->tensors, static_cast<std::int32_t>(plan->groups), kind);
+  plan->lambda.assign(plan->groups, 0.0);
+  plan->room_plan = context->backend->make_plan(
+      plan->tensors, static_cast<std::int32_t>(plan->groups), kind, plan->dtype);
   context->backend->set_stop(*plan->room_plan, {});
   return plan;
 }
@@ -102,6 +110,12 @@ void Plan::require_gradients(const char* function) const {
     invalid(argument(function, element("tensors", i) + ".gradient"),
             "every tensor of a group needs a gradient here", "NULL",
             "give it one with cth_plan_set_gradients");
+  }
+}
+
+void Plan::follow_lambda(const std::vector<float>& now) {
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (static_cast<float>(lambda[i]) != now[i]) lambda[i] = static_cast<double>(now[i]);
   }
 }
 
@@ -118,7 +132,8 @@ cth_status cth_plan_create(cth_context* context, const cth_plan_tensor* tensors,
               std::to_string(count), "pass at least one tensor");
     }
     require(kCreatePlan, "tensors", tensors);
-    const auto o = read_options<cth_plan_options>(kCreatePlan, options, CTH_PLAN_OPTIONS_INIT);
+    const auto o = read_options<cth_plan_options>(kCreatePlan, options, CTH_PLAN_OPTIONS_INIT,
+                                                  offsetof(cth_plan_options, masters));
     *plan = new cth_plan{make_plan(context->state, {tensors, count}, o)};
   });
 }
@@ -146,12 +161,12 @@ cth_status cth_plan_set_gradients(cth_plan* plan, const void* const* gradients, 
   return with_plan(kFunction, plan, [&](Plan& p) {
     require(kFunction, "gradients", gradients);
     require_count(kFunction, "count", count, p.tensors.size(), "tensors of the plan");
-    std::vector<const float*> now(count);
+    std::vector<const void*> now(gradients, gradients + count);
+    const std::size_t bytes = cuthresh::storage_bytes(p.dtype);
     for (std::size_t i = 0; i < count; ++i) {
-      if (reinterpret_cast<std::uintptr_t>(gradients[i]) % alignof(float) != 0) {
-        check_aligned(argument(kFunction, element("gradients", i)), gradients[i], alignof(float));
+      if (reinterpret_cast<std::uintptr_t>(now[i]) % bytes != 0) {
+        check_aligned(argument(kFunction, element("gradients", i)), now[i], bytes);
       }
-      now[i] = static_cast<const float*>(gradients[i]);
     }
     if (now == p.gradients) return;
     p.backend().set_gradients(*p.room_plan, now);
@@ -159,32 +174,61 @@ cth_status cth_plan_set_gradients(cth_plan* plan, const void* const* gradients, 
   });
 }
 
-cth_status cth_plan_set_rates(cth_plan* plan, const cth_rate* rates, size_t count) {
-  constexpr char kFunction[] = "cth_plan_set_rates";
-  return with_plan(kFunction, plan, [&](Plan& p) {
-    require(kFunction, "rates", rates);
-    require_count(kFunction, "count", count, p.rates.size(), "rates of the plan");
-    std::vector<cuthresh::StepRate> now;
+namespace {
+
+template <class Rate>
+cth_status set_plan_rates(const char* function, cth_plan* plan, const Rate* rates,
+                          std::size_t count) {
+  return with_plan(function, plan, [&](Plan& p) {
+    require(function, "rates", rates);
+    require_count(function, "count", count, p.rates.size(), "rates of the plan");
+    std::vector<cuthresh::StepRateOf<double>> now;
     now.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
-      now.push_back({rates[i].learning_rate, rates[i].momentum, rates[i].weight_decay});
+      now.push_back({static_cast<double>(rates[i].learning_rate),
+                     static_cast<double>(rates[i].momentum),
+                     static_cast<double>(rates[i].weight_decay)});
     }
-    cuthresh::check_rates(now, count);
+    cuthresh::check_rates(now, count, p.dtype);
     p.backend().set_rates(*p.room_plan, std::span(now).first(p.used_rates));
     p.rates = std::move(now);
   });
 }
 
-cth_status cth_plan_set_lambda(cth_plan* plan, const float* lambda, size_t count) {
-  constexpr char kFunction[] = "cth_plan_set_lambda";
-  return with_plan(kFunction, plan, [&](Plan& p) {
-    require(kFunction, "lambda", lambda);
-    require_count(kFunction, "count", count, p.groups, "groups of the plan");
-    std::vector<float> now(lambda, lambda + count);
+template <class T>
+cth_status set_plan_lambda(const char* function, cth_plan* plan, const T* lambda,
+                           std::size_t count) {
+  return with_plan(function, plan, [&](Plan& p) {
+    require(function, "lambda", lambda);
+    require_count(function, "count", count, p.groups, "groups of the plan");
+    std::vector<double> now(lambda, lambda + count);
     p.backend().set_lambda(*p.room_plan, now);
     p.lambda = std::move(now);
     p.lambda_moved = false;
   });
+}
+
+}  // namespace
+
+cth_status cth_plan_set_rates(cth_plan* plan, const cth_rate* rates, size_t count) {
+  return set_plan_rates("cth_plan_set_rates", plan, rates, count);
+}
+
+cth_status cth_plan_set_rates64(cth_plan* plan, const cth_rate64* rates, size_t count) {
+  return set_plan_rates("cth_plan_set_rates64", plan, rates, count);
+}
+
+cth_status cth_plan_set_lambda(cth_plan* plan, const float* lambda, size_t count) {
+  return set_plan_lambda("cth_plan_set_lambda", plan, lambda, count);
+}
+
+cth_status cth_plan_set_lambda64(cth_plan* plan, const double* lambda, size_t count) {
+  return set_plan_lambda("cth_plan_set_lambda64", plan, lambda, count);
+}
+
+cth_status cth_plan_refresh_masters(cth_plan* plan) {
+  return with_plan("cth_plan_refresh_masters", plan,
+                   [](Plan& p) { p.backend().refresh_master(*p.room_plan); });
 }
 
 cth_status cth_plan_read_lambda(cth_plan* plan, float* lambda, size_t count) {

@@ -101,24 +101,25 @@ float find_lambda(const std::string& where, Plan& plan, const ControlTarget& tar
     if (!holds(target, tensor.group)) continue;
     tensors.push_back({tensor.w, tensor.w, tensor.size, 0});
     weights += static_cast<double>(tensor.size);
-    rates += static_cast<double>(plan.rates[static_cast<std::size_t>(tensor.rate)].learning_rate) *
+    rates += plan.rates[static_cast<std::size_t>(tensor.rate)].learning_rate *
              static_cast<double>(tensor.size);
   }
   if (!(rates > 0.0)) {
     invalid(where + ".lambda", "cannot be found while the learning rates are 0", "0",
             "call cth_plan_set_rates before, or give lambda");
   }
-  const std::unique_ptr<ProxPlan> of_weights = plan.backend().make_plan(tensors, 1);
+  const std::unique_ptr<ProxPlan> of_weights =
+      plan.backend().make_plan(tensors, 1, StepKind::kPlain, plan.dtype);
   const auto kth = [&](std::uint64_t k) {
-    return plan.backend().read_kth_gradient(*of_weights, static_cast<std::int64_t>(k));
+    return plan.backend().read_kth_magnitude(*of_weights, static_cast<std::int64_t>(k));
   };
-  const float largest = kth(1);
-  if (!(largest > 0.0f && std::isfinite(largest))) {
+  const double largest = kth(1);
+  if (!(largest > 0.0 && std::isfinite(largest))) {
     invalid(where + ".lambda", "cannot be found from weights whose largest magnitude is",
             text_of(largest), "give lambda, or initialise the weights before");
   }
   // Zeros among what is to stay: begin small, so that the integral part can still take it anywhere.
-  const double smallest = static_cast<double>(std::max(kth(target.target), 1e-4f * largest));
+  const double smallest = std::max(kth(target.target), 1e-4 * largest);
   const double ramp = static_cast<double>(schedule.rule.ramp_end - schedule.rule.ramp_begin);
   const float lambda = search::first_lambda(smallest, 1.0, rates / weights * ramp);
   if (std::isfinite(lambda) && lambda > 0.0f) return lambda;

@@ -8,32 +8,41 @@
 namespace cuthresh::capi {
 namespace {
 
-const char* dtype_name(std::int32_t dtype) {
+const char* dtype_name(Dtype dtype) {
   switch (dtype) {
-    case CTH_FLOAT32:
+    case Dtype::kFloat32:
       return "float32";
-    case CTH_FLOAT64:
+    case Dtype::kFloat64:
       return "float64";
-    case CTH_FLOAT16:
+    case Dtype::kFloat16:
       return "float16";
-    case CTH_BFLOAT16:
-      return "bfloat16";
-    default:
-      return nullptr;
+    case Dtype::kBfloat16:
+      break;
   }
-}
-
-void check_dtype(const std::string& where, std::int32_t dtype) {
-  if (dtype == CTH_FLOAT32) return;
-  const char* const name = dtype_name(dtype);
-  if (name == nullptr) {
-    invalid(where, "the dtype must be one of cth_dtype", std::to_string(dtype), "use CTH_FLOAT32");
-  }
-  unsupported(where, "plans take float32 only", name,
-              "convert it, or keep a float32 master copy of the weights");
+  return "bfloat16";
 }
 
 }  // namespace
+
+Dtype read_dtype(const std::string& where, std::int32_t dtype) {
+  switch (dtype) {
+    case CTH_FLOAT32:
+      return Dtype::kFloat32;
+    case CTH_FLOAT64:
+      return Dtype::kFloat64;
+    case CTH_FLOAT16:
+      return Dtype::kFloat16;
+    case CTH_BFLOAT16:
+      return Dtype::kBfloat16;
+    default:
+      invalid(where, "the dtype must be one of cth_dtype", std::to_string(dtype),
+              "use CTH_FLOAT32");
+  }
+}
+
+Dtype compute_dtype(Dtype dtype) {
+  return dtype == Dtype::kFloat64 ? dtype : Dtype::kFloat32;
+}
 
 std::string name_of(const Device& device) {
   if (device.type == CTH_CPU) return "CPU";
@@ -47,8 +56,17 @@ void check_aligned(const std::string& where, const void* pointer, std::size_t by
           "pass a pointer to whole elements");
 }
 
-float* check_tensor(const std::string& where, const cth_tensor& tensor, const Device& device) {
-  check_dtype(where, tensor.dtype);
+void* check_tensor(const std::string& where, const cth_tensor& tensor, const Device& device,
+                   Dtype dtype) {
+  const Dtype given = read_dtype(where, tensor.dtype);
+  if (given != dtype) {
+    unsupported(
+        where,
+        std::string("the dtype must be ") + dtype_name(dtype) +
+            " here: weights and gradients of a plan have that of its first weight, momentum "
+            "float64 beside float64 and else float32, master copies float32",
+        dtype_name(given), "make a plan for each dtype, or convert the tensor");
+  }
   const Device on{tensor.device_type, tensor.device_index};
   if (on.type != CTH_CPU && on.type != CTH_CUDA) {
     invalid(where, "the device type must be CTH_CPU or CTH_CUDA", std::to_string(on.type),
@@ -66,13 +84,13 @@ float* check_tensor(const std::string& where, const cth_tensor& tensor, const De
     invalid(where, "data must not be NULL", "NULL, " + std::to_string(tensor.size) + " elements",
             "pass the tensor's memory");
   }
-  check_aligned(where, tensor.data, alignof(float));
-  return static_cast<float*>(tensor.data);
+  check_aligned(where, tensor.data, storage_bytes(dtype));
+  return tensor.data;
 }
 
-float* check_tensor(const std::string& where, const cth_tensor& tensor, const Device& device,
-                    std::int64_t weight_size) {
-  float* const data = check_tensor(where, tensor, device);
+void* check_tensor(const std::string& where, const cth_tensor& tensor, const Device& device,
+                   Dtype dtype, std::int64_t weight_size) {
+  void* const data = check_tensor(where, tensor, device, dtype);
   if (tensor.size == weight_size) return data;
   invalid(where, "must be as large as its weight, " + std::to_string(weight_size),
           std::to_string(tensor.size), "pass as many elements");

@@ -62,12 +62,17 @@ class CpuBackend final : public Backend {
                          std::int64_t columns) override;
   void gather_images(const GatherImages& args) override;
 
+  using Backend::read_bracket_medians;
+  using Backend::set_gradients;
+  using Backend::set_lambda;
+  using Backend::set_rates;
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      StepKind kind) override;
-  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
-  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override;
+                                      StepKind kind, Dtype dtype) override;
+  void refresh_master(ProxPlan& plan) override;
+  void set_lambda(ProxPlan& plan, std::span<const double> lambda) override;
+  void set_rates(ProxPlan& plan, std::span<const StepRateOf<double>> rates) override;
   void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) override;
-  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override;
+  void set_gradients(ProxPlan& plan, std::span<const void* const> gradients) override;
   void set_skip(ProxPlan& plan, const float* flag) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
@@ -85,16 +90,19 @@ class CpuBackend final : public Backend {
   bool known_to_have_stopped(const ProxPlan& plan) override;
   const StepStatus& read_status(ProxPlan& plan) override;
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override;
-  std::vector<MedianResult> read_bracket_medians(
-      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override;
-  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override;
+  std::vector<MedianResultOf<double>> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<double, double>> brackets) override;
+  double read_kth_magnitude(ProxPlan& plan, std::int64_t k) override;
   std::vector<KktResult> read_kkt(ProxPlan& plan) override;
 
  private:
   /// `keeping`: without a threshold for what keep_targets() cuts.
   void step_all(CpuPlan& plan, bool keeping);
+  template <class Storage>
   StepCounts step_chunk(const CpuPlan& plan, const PlanChunk& chunk, bool with_threshold) const;
+  template <class Storage>
   void share_target(CpuPlan& plan, std::int32_t target);
+  template <class Storage>
   void keep_selection(CpuPlan& plan, std::size_t selection);
   /// Runs the loss of `rows` in fixed blocks, so that its sum does not depend on the thread count.
   template <class Block>
@@ -138,7 +146,8 @@ struct PlanChunk {
 
 class CpuPlan final : public ProxPlan {
  public:
-  CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count, StepKind step_kind);
+  CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count, StepKind step_kind,
+          Dtype dtype);
 
   static constexpr std::int64_t kChunk = 16384;  // elements of a chunk at most
 
@@ -147,8 +156,9 @@ class CpuPlan final : public ProxPlan {
   std::size_t groups = 0;
   std::vector<PlanChunk> chunks;
   std::int64_t elements = 0;
-  std::vector<float> lambda;  // a group
-  std::vector<StepRate> rates;
+  std::vector<double> lambda;  // a group; of float64 plans or of a float's value
+  std::vector<StepRateOf<double>> rates;
+  std::vector<std::vector<float>> masters;  // those that are not the caller's
   const float* skip = nullptr;
   StopRule rule;
   StepStatus status;
@@ -159,13 +169,39 @@ class CpuPlan final : public ProxPlan {
   ControlLayout controlled;
   std::vector<std::vector<std::uint32_t>> support;  // a tensor: a bit an entry; empty: not frozen
 
-  const StepRate& rate_of(const ProxTensor& tensor) const {
-    return rates[static_cast<std::size_t>(tensor.rate)];
+  /// Of a tensor, as its step computes with it.
+  template <class Compute>
+  StepRateOf<Compute> rate_of(const ProxTensor& tensor) const {
+    const StepRateOf<double>& rate = rates[static_cast<std::size_t>(tensor.rate)];
+    return {static_cast<Compute>(rate.learning_rate), static_cast<Compute>(rate.momentum),
+            static_cast<Compute>(rate.weight_decay)};
   }
   /// Steps and control() are to do nothing for now.
   bool skipped() const { return skip != nullptr && *skip != 0.0f; }
   /// αλ; 0 for what is not penalised.
-  float threshold_of(const ProxTensor& tensor) const;
+  template <class Compute>
+  Compute threshold_of(const ProxTensor& tensor) const {
+    if (tensor.group < 0) return Compute(0);
+    return rate_of<Compute>(tensor).learning_rate *
+           static_cast<Compute>(lambda[static_cast<std::size_t>(tensor.group)]);
+  }
+  /// The arrays of a chunk's entries.
+  template <class Storage>
+  ListArrays<Storage> arrays_of(const PlanChunk& chunk) const {
+    using Compute = typename StorageTraits<Storage>::Compute;
+    const ProxTensor& tensor = tensors[chunk.tensor];
+    const auto from = [&](auto* array) { return array == nullptr ? nullptr : array + chunk.begin; };
+    ListArrays<Storage> arrays;
+    arrays.stored = from(static_cast<Storage*>(tensor.w));
+    arrays.g = from(static_cast<const Storage*>(tensor.g));
+    arrays.v = from(static_cast<Compute*>(tensor.v));
+    if constexpr (StorageTraits<Storage>::kMaster) {
+      arrays.weight = from(tensor.master);
+    } else {
+      arrays.weight = arrays.stored;
+    }
+    return arrays;
+  }
   /// Whether keep_targets() cuts the group.
   bool is_cut(std::int32_t group) const {
     const std::vector<std::int32_t>& selections = controlled.selection_of;

@@ -12,16 +12,18 @@ namespace {
 
 /// Up to which entry of each chunk those with this key stay, so that `wanted` entries are at or
 /// above it in all: the first in the list's order.
+template <class Storage>
 std::vector<std::int64_t> find_ties(const CpuPlan& p, const Threads& threads, const Loops& loops,
                                     const std::function<bool(std::int32_t)>& takes,
-                                    std::uint32_t key, std::uint64_t wanted) {
+                                    typename ListLoops<Storage>::Key key, std::uint64_t wanted) {
+  using Key = typename ListLoops<Storage>::Key;
   std::vector<KeyCounts> counts(p.chunks.size());
   p.for_chunks(threads, [&](std::size_t i) {
     const PlanChunk& chunk = p.chunks[i];
-    const ProxTensor& tensor = p.tensors[chunk.tensor];
-    if (!takes(tensor.group)) return;
-    counts[i] = loops.select_keys(tensor.w + chunk.begin, chunk.end - chunk.begin,
-                                  {key, kAllKeys.last}, {key, key}, nullptr);
+    if (!takes(p.tensors[chunk.tensor].group)) return;
+    counts[i] = loops.lists<Storage>().weights.select_keys(
+        p.arrays_of<Storage>(chunk).weight, chunk.end - chunk.begin, {key, kAllKeys<Key>.last},
+        {key, key}, nullptr);
   });
   KeyCounts all;
   for (const KeyCounts& of_chunk : counts) all += of_chunk;
@@ -32,20 +34,21 @@ std::vector<std::int64_t> find_ties(const CpuPlan& p, const Threads& threads, co
       stay -= counts[i].among;
       continue;
     }
-    const PlanChunk& chunk = p.chunks[i];
-    const float* w = p.tensors[chunk.tensor].w + chunk.begin;
-    for (ends[i] = 0; stay > 0; ++ends[i]) stay -= magnitude_key(w[ends[i]]) == key ? 1 : 0;
+    const auto* const w = p.arrays_of<Storage>(p.chunks[i]).weight;
+    for (ends[i] = 0; stay > 0; ++ends[i]) stay -= weight_key<Storage>(w[ends[i]]) == key ? 1 : 0;
   }
   return ends;
 }
 
 /// A group of a target with bounds, while the magnitude is looked for from which on all entries
 /// would be the target's.
+template <class Storage>
 struct SharingGroup {
+  using Weights = Selection<Storage, Selected::kWeights>;
   std::size_t group;
   GroupBounds bounds;
   std::uint64_t nonzero;
-  Selection selection;
+  Weights selection;
   std::uint64_t above = 0;  // keys above the range that is left
   std::uint64_t equal = 0;  // keys in it
   std::vector<std::uint64_t> bins = {};
@@ -53,21 +56,26 @@ struct SharingGroup {
   std::uint64_t kept(std::uint64_t more) const { return bounds.kept(above + more, nonzero); }
 };
 
-std::uint64_t sum_of_kept(const std::vector<SharingGroup>& groups) {
+template <class Storage>
+std::uint64_t sum_of_kept(const std::vector<SharingGroup<Storage>>& groups) {
   std::uint64_t sum = 0;
-  for (const SharingGroup& group : groups) sum += group.kept(0);
+  for (const SharingGroup<Storage>& group : groups) sum += group.kept(0);
   return sum;
 }
 
 /// The highest bin of the range from which on the groups keep the target, in all.
-KeyRange narrowed(std::vector<SharingGroup>& groups, KeyRange range, std::uint64_t target) {
-  const std::uint32_t shift = Selection::bin_shift(range);
-  for (SharingGroup& group : groups) group.bins = group.selection.histogram(range, shift);
+template <class Storage>
+typename Selection<Storage, Selected::kWeights>::Range narrowed(
+    std::vector<SharingGroup<Storage>>& groups,
+    typename Selection<Storage, Selected::kWeights>::Range range, std::uint64_t target) {
+  using Weights = Selection<Storage, Selected::kWeights>;
+  const std::uint32_t shift = Weights::bin_shift(range);
+  for (SharingGroup<Storage>& group : groups) group.bins = group.selection.histogram(range, shift);
   for (std::size_t bin = groups.front().bins.size() - 1;; --bin) {
     std::uint64_t sum = 0;
-    for (SharingGroup& group : groups) sum += group.kept(group.equal = group.bins[bin]);
-    if (sum >= target) return Selection::bin_range(range, shift, bin);
-    for (SharingGroup& group : groups) group.above += group.equal;
+    for (SharingGroup<Storage>& group : groups) sum += group.kept(group.equal = group.bins[bin]);
+    if (sum >= target) return Weights::bin_range(range, shift, bin);
+    for (SharingGroup<Storage>& group : groups) group.above += group.equal;
   }
 }
 
@@ -78,7 +86,7 @@ void CpuBackend::set_control(ProxPlan& plan, const ControlRule& rule,
   CpuPlan& p = as_cpu_plan(plan);
   p.controlled = check_control(rule, targets, p.tensors, p.groups);
   p.control_rule = rule;
-  std::fill(p.lambda.begin(), p.lambda.end(), 0.0f);
+  std::fill(p.lambda.begin(), p.lambda.end(), 0.0);
 }
 
 std::vector<std::int64_t> CpuPlan::target_counts() const {
@@ -109,9 +117,9 @@ void CpuBackend::control(ProxPlan& plan, const std::int64_t* counts) {
   for (std::size_t group = 0; group < p.controlled.target_of.size(); ++group) {
     const std::int32_t target = p.controlled.target_of[group];
     if (target < 0) continue;
-    float& own = p.lambda[group];
-    own = p.controlled.bounds[group].lambda(lambda[static_cast<std::size_t>(target)], own,
-                                            p.status.nnz[group]);
+    double& own = p.lambda[group];
+    own = static_cast<double>(p.controlled.bounds[group].lambda(
+        lambda[static_cast<std::size_t>(target)], static_cast<float>(own), p.status.nnz[group]));
   }
 }
 
@@ -123,10 +131,12 @@ void CpuBackend::copy_counts(ProxPlan& plan, std::int64_t* counts) {
 
 ControlState CpuBackend::read_control(ProxPlan& plan) {
   const CpuPlan& p = as_cpu_plan(plan);
-  ControlState state{p.status.steps, p.lambda, {}};
+  ControlState state;
+  state.steps = p.status.steps;
+  state.lambda = read_lambda(plan);
   for (const ControlGroup& target : p.controlled.targets)
     state.log_integral.push_back(target.log_integral);
-  bytes_to_host_ += 8 * (1 + state.lambda.size() + state.log_integral.size());
+  bytes_to_host_ += 8 * (1 + state.log_integral.size());  // read_lambda counted its own
   return state;
 }
 
@@ -134,7 +144,7 @@ void CpuBackend::restore_control(ProxPlan& plan, const ControlState& state) {
   CpuPlan& p = as_cpu_plan(plan);
   check_state(state, p.groups, p.controlled.targets.size());
   p.status.steps = state.steps;
-  p.lambda = state.lambda;
+  p.lambda.assign(state.lambda.begin(), state.lambda.end());
   for (std::size_t t = 0; t < p.controlled.targets.size(); ++t)
     p.controlled.targets[t].log_integral = state.log_integral[t];
 }
@@ -143,32 +153,37 @@ void CpuBackend::keep_targets(ProxPlan& plan) {
   CpuPlan& p = as_cpu_plan(plan);
   step_all(p, true);
   if (p.status.stopped || p.skipped()) return;
-  for (const std::int32_t target : p.controlled.bounded) share_target(p, target);
-  for (std::size_t s = 0; s < p.controlled.wanted.size(); ++s) keep_selection(p, s);
+  with_storage(p.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+    for (const std::int32_t target : p.controlled.bounded) share_target<Storage>(p, target);
+    for (std::size_t s = 0; s < p.controlled.wanted.size(); ++s) keep_selection<Storage>(p, s);
+  });
   p.add_up_counts();
 }
 
 /// How many each group of a target with bounds keeps: as many as have magnitudes from some key on,
 /// within its bounds; of such keys the highest with which they keep the target in all. Where that
 /// is too much, the first groups have those that are equal to it.
+template <class Storage>
 void CpuBackend::share_target(CpuPlan& p, std::int32_t target) {
-  std::vector<SharingGroup> groups;
+  using Weights = Selection<Storage, Selected::kWeights>;
+  std::vector<SharingGroup<Storage>> groups;
   for (std::size_t g = 0; g < p.groups; ++g) {
     if (p.controlled.target_of[g] != target) continue;
     const auto takes = [own = static_cast<std::int32_t>(g)](std::int32_t group) {
       return group == own;
     };
-    groups.push_back({g, p.controlled.bounds[g], p.status.nnz[g],
-                      Selection(p, threads_, loops_, Selection::Of::kWeights, takes)});
+    groups.push_back(
+        {g, p.controlled.bounds[g], p.status.nnz[g], Weights(p, threads_, loops_, takes)});
   }
   const std::uint64_t wanted = p.controlled.targets[static_cast<std::size_t>(target)].target;
   std::uint64_t kept = sum_of_kept(groups);
   if (kept < wanted) {
-    for (KeyRange range = kAllKeys; range.first != range.last;)
+    for (typename Weights::Range range = kAllKeys<typename Weights::Key>;
+         range.first != range.last;)
       range = narrowed(groups, range, wanted);
     kept = sum_of_kept(groups);
   }
-  for (const SharingGroup& group : groups) {
+  for (const SharingGroup<Storage>& group : groups) {
     const std::uint64_t own = group.kept(0);
     const std::uint64_t more = std::min(wanted - kept, group.kept(group.equal) - own);
     p.controlled.wanted[static_cast<std::size_t>(p.controlled.selection_of[group.group])] =
@@ -178,7 +193,10 @@ void CpuBackend::share_target(CpuPlan& p, std::int32_t target) {
 }
 
 /// Leaves the largest entries of one selection and counts them anew.
+template <class Storage>
 void CpuBackend::keep_selection(CpuPlan& p, std::size_t index) {
+  using Weights = Selection<Storage, Selected::kWeights>;
+  using Compute = typename StorageTraits<Storage>::Compute;
   const auto takes = [&](std::int32_t group) {
     return group >= 0 && p.controlled.selection_of[static_cast<std::size_t>(group)] ==
                              static_cast<std::int32_t>(index);
@@ -189,24 +207,26 @@ void CpuBackend::keep_selection(CpuPlan& p, std::size_t index) {
   }
   const std::uint64_t wanted = p.controlled.wanted[index];
   if (nonzero < wanted) return;  // nothing to cut, and nothing that could be shrunk
-  float least = std::numeric_limits<float>::infinity();  // all go
+  Compute least = std::numeric_limits<Compute>::infinity();  // all go
   std::vector<std::int64_t> ties_end(p.chunks.size(), 0);
   if (wanted > 0) {
-    Selection selection(p, threads_, loops_, Selection::Of::kWeights, takes);
+    Weights selection(p, threads_, loops_, takes);
     const auto size = static_cast<std::uint64_t>(selection.size());
     const std::uint64_t rank = size - wanted;  // ascending
-    selection.survey(kAllKeys, static_cast<double>(rank) / static_cast<double>(size));
-    const std::uint32_t key = selection.key_of_rank(rank);
+    selection.survey(kAllKeys<typename Weights::Key>,
+                     static_cast<double>(rank) / static_cast<double>(size));
+    const typename Weights::Key key = selection.key_of_rank(rank);
     least = magnitude_from_key(key);
-    ties_end = find_ties(p, threads_, loops_, takes, key, wanted);
+    ties_end = find_ties<Storage>(p, threads_, loops_, takes, key, wanted);
   }
   p.for_chunks(threads_, [&](std::size_t i) {
     const PlanChunk& chunk = p.chunks[i];
     const ProxTensor& tensor = p.tensors[chunk.tensor];
     if (!takes(tensor.group)) return;
-    const KeepLargest keep{least, survivor_shrinkage(p.threshold_of(tensor), least)};
-    p.chunk_counts[i].nonzero =
-        loops_.keep_largest(tensor.w + chunk.begin, chunk.end - chunk.begin, keep, ties_end[i]);
+    const KeepLargestOf<Compute> keep{
+        least, survivor_shrinkage<Storage>(p.threshold_of<Compute>(tensor), least)};
+    p.chunk_counts[i].nonzero = loops_.lists<Storage>().keep_largest(
+        p.arrays_of<Storage>(chunk), chunk.end - chunk.begin, keep, ties_end[i]);
   });
 }
 
@@ -218,16 +238,20 @@ void CpuBackend::freeze(ProxPlan& plan) {
     if (tensor.group < 0) continue;
     std::vector<std::uint32_t>& bits = p.support[t];
     bits.assign(static_cast<std::size_t>((tensor.size + 31) / 32), 0U);
-    for (std::int64_t i = 0; i < tensor.size; ++i) {
-      if (is_nonzero(tensor.w[i])) bits[static_cast<std::size_t>(i / 32)] |= 1U << (i % 32);
-    }
+    with_storage(p.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+      loops_.lists<Storage>().support(static_cast<const Storage*>(tensor.w), tensor.size,
+                                      bits.data());
+    });
   }
 }
 
 std::vector<float> CpuBackend::read_lambda(ProxPlan& plan) {
   const CpuPlan& p = as_cpu_plan(plan);
   bytes_to_host_ += 8 * p.lambda.size();
-  return p.lambda;
+  std::vector<float> lambda;
+  lambda.reserve(p.lambda.size());
+  for (const double value : p.lambda) lambda.push_back(static_cast<float>(value));
+  return lambda;
 }
 
 }  // namespace cuthresh::cpu

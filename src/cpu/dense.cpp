@@ -45,7 +45,7 @@ void CpuBackend::dense_forward(const DenseForward& args) {
   if (s.rows >= kRowsWorthAScan) {
     live_outputs_.clear();
     for (std::int64_t o = 0; o < s.out; ++o) {
-      if (loops_.count_nonzero(args.w + o * s.in, s.in) > 0) {
+      if (loops_.float32.count_nonzero(args.w + o * s.in, s.in) > 0) {
         live_outputs_.push_back(static_cast<std::int32_t>(o));
       }
     }

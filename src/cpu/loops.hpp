@@ -1,42 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "backend/backend.hpp"
 #include "cpu/image_loops.hpp"
-#include "kernels/math/keep_largest.hpp"
+#include "cpu/list_loops.hpp"
 #include "kernels/platform.hpp"
 
 namespace cuthresh::cpu {
-
-struct StepCounts {
-  std::int64_t nonzero = 0;
-  std::int64_t nonfinite = 0;
-};
-
-struct KktKeys {
-  std::uint32_t on_nonzero = 0;  ///< magnitude_key of the largest residual; NaN orders above ∞
-  std::uint32_t on_zero = 0;
-};
-
-/// Keys (kernels/math/bracket.hpp) from `first` to `last`, both of them included.
-struct KeyRange {
-  std::uint32_t first = 0;
-  std::uint32_t last = 0;
-  CTH_HD bool contains(std::uint32_t key) const { return key - first <= last - first; }
-};
-
-struct KeyCounts {
-  std::int64_t inside = 0;
-  std::int64_t below = 0;
-  std::int64_t among = 0;
-  KeyCounts& operator+=(const KeyCounts& other) {
-    inside += other.inside;
-    below += other.below;
-    among += other.among;
-    return *this;
-  }
-};
 
 /// Floats that gemm_tiled works in.
 inline constexpr std::int64_t kGemmScratch = 40448;
@@ -50,20 +22,6 @@ inline constexpr int kConvInputs = 4;
 /// one thread's share; rows are `stride` elements apart.
 struct Loops {
   const char* name;
-
-  /// g and v are used by steps of kinds that read them.
-  StepCounts (*prox_step)(StepKind kind, float* w, const float* g, float* v, std::int64_t n,
-                          const StepRate& rate, float threshold);
-  /// The same without a threshold; where the bit of an entry is 0 in `bits`, w becomes 0.
-  StepCounts (*frozen_step)(StepKind kind, float* w, const float* g, float* v, std::int64_t n,
-                            const StepRate& rate, const std::uint32_t* bits);
-  /// What a step counts, without one.
-  StepCounts (*count_entries)(const float* w, std::int64_t n);
-  /// w ← keep(w); returns the nonzeros. Entries equal to keep.least stay up to index `ties_end`.
-  std::int64_t (*keep_largest)(float* w, std::int64_t n, const KeepLargest& keep,
-                               std::int64_t ties_end);
-  std::int64_t (*count_nonzero)(const float* w, std::int64_t n);
-  KktKeys (*kkt)(const float* w, const float* g, std::int64_t n, float lambda);
 
   /// y holds x·Wᵀ and becomes act(y + b); z, where not null, gets y + b.
   void (*bias_activation)(const DenseShape& shape, const float* b, float* z, float* y,
@@ -129,15 +87,26 @@ struct Loops {
   void (*normalise)(const std::uint8_t* from, std::int64_t n, const float* scale,
                     const float* shift, float* to);
 
-  /// Of the keys of x: how many are in `range`, in it below `wanted`, which lies inside it, and in
-  /// `wanted`. keys, where not null, gets those in `wanted`, in order; it has room for n.
-  KeyCounts (*select_keys)(const float* x, std::int64_t n, KeyRange range, KeyRange wanted,
-                           std::uint32_t* keys);
-  /// bins[(key >> shift) − (range.first >> shift)] += 1 for every key of x in the range.
-  void (*histogram)(const float* x, std::int64_t n, KeyRange range, std::uint32_t shift,
-                    std::uint64_t* bins);
+  ListLoops<float> float32;
+  ListLoops<double> float64;
+  ListLoops<Bf16> bfloat16;
+  ListLoops<Fp16> float16;
 
   LayerLoops layers;
+
+  /// Those of the weights' dtype.
+  template <class Storage>
+  const ListLoops<Storage>& lists() const {
+    if constexpr (std::is_same_v<Storage, double>) {
+      return float64;
+    } else if constexpr (std::is_same_v<Storage, Bf16>) {
+      return bfloat16;
+    } else if constexpr (std::is_same_v<Storage, Fp16>) {
+      return float16;
+    } else {
+      return float32;
+    }
+  }
 };
 
 extern const Loops kLoopsBaseline;

@@ -8,14 +8,20 @@ namespace cuthresh::cpu {
 
 // Chunks of 16 Ki elements: three arrays of 64 KiB stay in the second-level cache, and a list of
 // many small tensors still divides evenly among threads.
-CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count, StepKind step_kind)
-    : tensors(list.begin(), list.end()),
+CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count, StepKind step_kind,
+                 Dtype dtype)
+    : ProxPlan(dtype),
+      tensors(list.begin(), list.end()),
       kind(step_kind),
       groups(static_cast<std::size_t>(group_count)),
-      lambda(groups, 0.0f),
+      lambda(groups, 0.0),
       rates(count_rates(list)) {
   for (std::size_t t = 0; t < tensors.size(); ++t) {
-    const ProxTensor& tensor = tensors[t];
+    ProxTensor& tensor = tensors[t];
+    if (has_master(dtype) && tensor.master == nullptr) {
+      masters.emplace_back(static_cast<std::size_t>(tensor.size), 0.0f);
+      tensor.master = masters.back().data();
+    }
     for (std::int64_t begin = 0; begin < tensor.size; begin += kChunk) {
       chunks.push_back({t, begin, std::min(begin + kChunk, tensor.size)});
     }
@@ -23,11 +29,6 @@ CpuPlan::CpuPlan(std::span<const ProxTensor> list, std::int32_t group_count, Ste
   }
   chunk_counts.resize(chunks.size());
   status.nnz.assign(groups, 0);
-}
-
-float CpuPlan::threshold_of(const ProxTensor& tensor) const {
-  if (tensor.group < 0) return 0.0f;
-  return rate_of(tensor).learning_rate * lambda[static_cast<std::size_t>(tensor.group)];
 }
 
 const std::uint32_t* CpuPlan::support_of(const PlanChunk& chunk) const {
@@ -54,27 +55,40 @@ CpuPlan& as_cpu_plan(ProxPlan& plan) {
 }
 
 std::unique_ptr<ProxPlan> CpuBackend::make_plan(std::span<const ProxTensor> tensors,
-                                                std::int32_t groups, StepKind kind) {
-  check_list(tensors, groups, kind);
-  return std::make_unique<CpuPlan>(tensors, groups, kind);
+                                                std::int32_t groups, StepKind kind, Dtype dtype) {
+  check_list(tensors, groups, kind, dtype);
+  auto plan = std::make_unique<CpuPlan>(tensors, groups, kind, dtype);
+  refresh_master(*plan);
+  return plan;
 }
 
-void CpuBackend::set_lambda(ProxPlan& plan, std::span<const float> lambda) {
+void CpuBackend::refresh_master(ProxPlan& plan) {
+  const CpuPlan& p = as_cpu_plan(plan);
+  if (!has_master(p.dtype())) return;
+  with_storage(p.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+    p.for_chunks(threads_, [&](std::size_t i) {
+      const PlanChunk& chunk = p.chunks[i];
+      loops_.lists<Storage>().refresh_master(p.arrays_of<Storage>(chunk), chunk.end - chunk.begin);
+    });
+  });
+}
+
+void CpuBackend::set_lambda(ProxPlan& plan, std::span<const double> lambda) {
   CpuPlan& p = as_cpu_plan(plan);
-  check_lambda(lambda, p.groups);
+  check_lambda(lambda, p.groups, p.dtype());
   p.lambda.assign(lambda.begin(), lambda.end());
 }
 
-void CpuBackend::set_rates(ProxPlan& plan, std::span<const StepRate> rates) {
+void CpuBackend::set_rates(ProxPlan& plan, std::span<const StepRateOf<double>> rates) {
   CpuPlan& p = as_cpu_plan(plan);
-  check_rates(rates, p.rates.size());
+  check_rates(rates, p.rates.size(), p.dtype());
   p.rates.assign(rates.begin(), rates.end());
 }
 
-void CpuBackend::set_gradients(ProxPlan& plan, std::span<const float* const> gradients) {
+void CpuBackend::set_gradients(ProxPlan& plan, std::span<const void* const> gradients) {
   CpuPlan& p = as_cpu_plan(plan);
   if (!same_gradients(p.tensors, gradients)) {
-    p.tensors = with_gradients(p.tensors, gradients, p.kind);
+    p.tensors = with_gradients(p.tensors, gradients, p.kind, p.dtype());
   }
 }
 
@@ -97,27 +111,30 @@ void CpuBackend::prox_step(ProxPlan& plan) {
   step_all(as_cpu_plan(plan), false);
 }
 
+template <class Storage>
 StepCounts CpuBackend::step_chunk(const CpuPlan& p, const PlanChunk& chunk,
                                   bool with_threshold) const {
+  using Compute = typename StorageTraits<Storage>::Compute;
+  const ListLoops<Storage>& loops = loops_.lists<Storage>();
   const ProxTensor& tensor = p.tensors[chunk.tensor];
-  float* const w = tensor.w + chunk.begin;
+  const ListArrays<Storage> a = p.arrays_of<Storage>(chunk);
   const std::int64_t n = chunk.end - chunk.begin;
-  const bool has_gradient = tensor.g != nullptr;
-  if (!has_gradient && reads_gradient(p.kind)) return loops_.count_entries(w, n);
-  const float* const g = has_gradient ? tensor.g + chunk.begin : nullptr;
-  float* const v = tensor.v == nullptr ? nullptr : tensor.v + chunk.begin;
+  if (a.g == nullptr && reads_gradient(p.kind)) return loops.count_entries(a.stored, n);
+  const StepRateOf<Compute> rate = p.rate_of<Compute>(tensor);
   const std::uint32_t* const bits = p.support_of(chunk);
-  if (bits != nullptr) return loops_.frozen_step(p.kind, w, g, v, n, p.rate_of(tensor), bits);
-  const float threshold = with_threshold ? p.threshold_of(tensor) : 0.0f;
-  return loops_.prox_step(p.kind, w, g, v, n, p.rate_of(tensor), threshold);
+  if (bits != nullptr) return loops.frozen_step(p.kind, a, n, rate, bits);
+  const Compute threshold = with_threshold ? p.threshold_of<Compute>(tensor) : Compute(0);
+  return loops.prox_step(p.kind, a, n, rate, threshold);
 }
 
 void CpuBackend::step_all(CpuPlan& p, bool keeping) {
   StepStatus& status = p.status;
   if (status.stopped || p.skipped()) return;
-  p.for_chunks(threads_, [&](std::size_t i) {
-    const bool cut = keeping && p.is_cut(p.tensors[p.chunks[i].tensor].group);
-    p.chunk_counts[i] = step_chunk(p, p.chunks[i], !cut);
+  with_storage(p.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+    p.for_chunks(threads_, [&](std::size_t i) {
+      const bool cut = keeping && p.is_cut(p.tensors[p.chunks[i].tensor].group);
+      p.chunk_counts[i] = step_chunk<Storage>(p, p.chunks[i], !cut);
+    });
   });
   p.add_up_counts();
   ++status.steps;
@@ -143,10 +160,12 @@ const StepStatus& CpuBackend::read_status(ProxPlan& plan) {
 std::vector<std::uint64_t> CpuBackend::read_nonzeros(ProxPlan& plan) {
   CpuPlan& p = as_cpu_plan(plan);
   std::vector<std::uint64_t> per_chunk(p.chunks.size());
-  p.for_chunks(threads_, [&](std::size_t i) {
-    const PlanChunk& chunk = p.chunks[i];
-    per_chunk[i] = static_cast<std::uint64_t>(
-        loops_.count_nonzero(p.tensors[chunk.tensor].w + chunk.begin, chunk.end - chunk.begin));
+  with_storage(p.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+    p.for_chunks(threads_, [&](std::size_t i) {
+      const PlanChunk& chunk = p.chunks[i];
+      per_chunk[i] = static_cast<std::uint64_t>(loops_.lists<Storage>().count_nonzero(
+          p.arrays_of<Storage>(chunk).stored, chunk.end - chunk.begin));
+    });
   });
   std::vector<std::uint64_t> nnz(p.groups, 0);
   for (std::size_t i = 0; i < p.chunks.size(); ++i) {
@@ -161,12 +180,17 @@ std::vector<KktResult> CpuBackend::read_kkt(ProxPlan& plan) {
   CpuPlan& p = as_cpu_plan(plan);
   check_gradients("read_kkt", p.tensors);
   std::vector<KktKeys> keys(p.chunks.size());
-  p.for_chunks(threads_, [&](std::size_t i) {
-    const PlanChunk& chunk = p.chunks[i];
-    const ProxTensor& tensor = p.tensors[chunk.tensor];
-    if (tensor.group < 0) return;
-    keys[i] = loops_.kkt(tensor.w + chunk.begin, tensor.g + chunk.begin, chunk.end - chunk.begin,
-                         p.lambda[static_cast<std::size_t>(tensor.group)]);
+  with_storage(p.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+    using Compute = typename StorageTraits<Storage>::Compute;
+    p.for_chunks(threads_, [&](std::size_t i) {
+      const PlanChunk& chunk = p.chunks[i];
+      const std::int32_t group = p.tensors[chunk.tensor].group;
+      if (group < 0) return;
+      const ListArrays<Storage> a = p.arrays_of<Storage>(chunk);
+      keys[i] = loops_.lists<Storage>().kkt(
+          a.stored, a.g, chunk.end - chunk.begin,
+          static_cast<Compute>(p.lambda[static_cast<std::size_t>(group)]));
+    });
   });
   const std::vector<std::uint64_t> nnz = read_nonzeros(plan);
   std::vector<KktKeys> worst(p.groups);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -12,20 +13,25 @@
 
 namespace cuthresh::cpu {
 
-inline constexpr KeyRange kAllKeys = {0U, 0x7fffffffU};
+template <class Key>
+inline constexpr KeyRangeOf<Key> kAllKeys = {0U, kLargestKey<Key>};
+
+enum class Selected : std::uint8_t { kGradients, kWeights };
 
 /// Exact order statistics of |g| or |w| by its keys. A sample tells between which keys the wanted
 /// one very likely lies; one read of everything counts what is below and keeps what is between.
 /// Where the sample misled, or too much is between, radix passes find it. The result is that of a
 /// sort whatever the sample, and all counts are integers, so the thread count does not matter.
+template <class Storage, Selected kOf>
 class Selection {
  public:
-  enum class Of : std::uint8_t { kGradients, kWeights };
+  using Key = typename ListLoops<Storage>::Key;
+  using Range = KeyRangeOf<Key>;
 
   /// Over the tensors whose group `takes` says yes to.
-  Selection(const CpuPlan& plan, const Threads& threads, const Loops& loops, Of of,
+  Selection(const CpuPlan& plan, const Threads& threads, const Loops& loops,
             std::function<bool(std::int32_t)> takes)
-      : plan_(plan), threads_(threads), loops_(loops), of_(of), takes_(std::move(takes)) {
+      : plan_(plan), threads_(threads), loops_(key_loops(loops)), takes_(std::move(takes)) {
     for (const ProxTensor& tensor : plan_.tensors) {
       if (takes_(tensor.group)) size_ += tensor.size;
     }
@@ -35,7 +41,7 @@ class Selection {
 
   /// How many keys are in `range`. `share` says where in it, from 0 to 1 and by rank, the key that
   /// will be asked for is expected.
-  std::uint64_t survey(KeyRange range, double share) {
+  std::uint64_t survey(Range range, double share) {
     range_ = range;
     wanted_ = size_ > kSmall ? sampled(share) : range;
     collect();
@@ -43,7 +49,7 @@ class Selection {
   }
 
   /// The key of ascending rank `rank` (from 0) among those in the range surveyed.
-  std::uint32_t key_of_rank(std::uint64_t rank) {
+  Key key_of_rank(std::uint64_t rank) {
     const auto below = static_cast<std::uint64_t>(counts_.below);
     const auto among = static_cast<std::uint64_t>(counts_.among);
     if (rank < below) return by_radix({range_.first, wanted_.first - 1U}, rank);
@@ -58,22 +64,23 @@ class Selection {
   }
 
   /// A bin holds 2^shift keys, and at most 4096 of them hold a range.
-  static std::uint32_t bin_shift(KeyRange range) {
+  static std::uint32_t bin_shift(Range range) {
     std::uint32_t shift = 0;
     while ((range.last >> shift) - (range.first >> shift) >= kBins) ++shift;
     return shift;
   }
-  static KeyRange bin_range(KeyRange range, std::uint32_t shift, std::size_t bin) {
-    const auto first = static_cast<std::uint32_t>((range.first >> shift) + bin) << shift;
-    return {std::max(first, range.first), std::min(first + ((1U << shift) - 1U), range.last)};
+  static Range bin_range(Range range, std::uint32_t shift, std::size_t bin) {
+    const Key first = static_cast<Key>((range.first >> shift) + bin) << shift;
+    const Key last = first + ((Key{1} << shift) - 1U);
+    return {std::max(first, range.first), std::min(last, range.last)};
   }
   /// How many keys each bin has, the lowest first.
-  std::vector<std::uint64_t> histogram(KeyRange range, std::uint32_t shift) const {
-    const std::size_t width = (range.last >> shift) - (range.first >> shift) + 1;
+  std::vector<std::uint64_t> histogram(Range range, std::uint32_t shift) const {
+    const auto width = static_cast<std::size_t>((range.last >> shift) - (range.first >> shift)) + 1;
     const auto parts = static_cast<std::size_t>(threads_.count());
     std::vector<std::uint64_t> bins(width * parts, 0);
     threads_.run(static_cast<int>(parts), [&](int part, int all) {
-      for_share(part, all, [&](const PlanChunk&, const float* x, std::int64_t n) {
+      for_share(part, all, [&](const PlanChunk&, const Value* x, std::int64_t n) {
         loops_.histogram(x, n, range, shift, bins.data() + width * static_cast<std::size_t>(part));
       });
     });
@@ -85,15 +92,25 @@ class Selection {
   }
 
  private:
+  using Value = std::conditional_t<kOf == Selected::kGradients, Storage,
+                                   typename StorageTraits<Storage>::Compute>;
   static constexpr std::int64_t kSmall = 1 << 16;  // so many are all kept
   static constexpr std::int64_t kFewest = 64;      // fewer in a sample say nothing
   static constexpr std::uint32_t kBins = 4096;
 
+  static const KeyLoops<Value, Key>& key_loops(const Loops& loops) {
+    if constexpr (kOf == Selected::kGradients) {
+      return loops.lists<Storage>().gradients;
+    } else {
+      return loops.lists<Storage>().weights;
+    }
+  }
+
   /// The keys round the one of rank `share` in a sample of about n^⅔, which costs about as much as
   /// sorting out what it leaves. Four standard deviations to either side: of random data one survey
   /// in 16,000 misses.
-  KeyRange sampled(double share) const {
-    std::vector<std::uint32_t> keys = sample();
+  Range sampled(double share) const {
+    std::vector<Key> keys = sample();
     const auto count = static_cast<std::int64_t>(keys.size());
     if (count < kFewest) return range_;
     const auto middle = static_cast<std::int64_t>(share * static_cast<double>(count - 1));
@@ -109,14 +126,14 @@ class Selection {
 
   /// The keys in the range among some at random distances: equal ones could all meet one column of
   /// every row. The same at every call and whatever the thread count, but for their order.
-  std::vector<std::uint32_t> sample() const {
+  std::vector<Key> sample() const {
     const auto stride = static_cast<std::uint64_t>(std::cbrt(static_cast<double>(size_)));
-    std::vector<std::vector<float>> parts(static_cast<std::size_t>(threads_.count()));
+    std::vector<std::vector<Value>> parts(static_cast<std::size_t>(threads_.count()));
     threads_.run(static_cast<int>(parts.size()), [&](int part, int all) {
       // Gathered first and looked at later: a branch on a value just loaded, mispredicted, waits
       // for its cache miss before the next can begin, 0.2 µs each.
-      std::vector<float>& values = parts[static_cast<std::size_t>(part)];
-      for_share(part, all, [&](const PlanChunk& chunk, const float* x, std::int64_t n) {
+      std::vector<Value>& values = parts[static_cast<std::size_t>(part)];
+      for_share(part, all, [&](const PlanChunk& chunk, const Value* x, std::int64_t n) {
         auto random = static_cast<std::uint32_t>(chunk.tensor * 0x9e3779b1U + chunk.begin);
         const auto below = [&](std::uint64_t bound) {
           random = random * 1664525U + 1013904223U;
@@ -127,8 +144,8 @@ class Selection {
         }
       });
     });
-    std::vector<std::uint32_t> keys;
-    for (const std::vector<float>& values : parts) {
+    std::vector<Key> keys;
+    for (const std::vector<Value>& values : parts) {
       const std::size_t before = keys.size();
       keys.resize(before + values.size());
       const KeyCounts counts =
@@ -142,7 +159,7 @@ class Selection {
   /// One read of everything: the counts, and the keys wanted while there is room for them.
   void collect() {
     struct Part {
-      std::unique_ptr<std::uint32_t[]> keys;  // touched only as far as it is needed
+      std::unique_ptr<Key[]> keys;  // touched only as far as it is needed
       KeyCounts counts;
       bool complete = true;
     };
@@ -153,9 +170,9 @@ class Selection {
     std::vector<Part> parts(static_cast<std::size_t>(size_ > kSmall ? threads_.count() : 1));
     threads_.run(static_cast<int>(parts.size()), [&](int number, int all) {
       Part& part = parts[static_cast<std::size_t>(number)];
-      for_share(number, all, [&](const PlanChunk&, const float* x, std::int64_t n) {
+      for_share(number, all, [&](const PlanChunk&, const Value* x, std::int64_t n) {
         if (keeps && part.keys == nullptr) {
-          part.keys.reset(new std::uint32_t[static_cast<std::size_t>(room + CpuPlan::kChunk)]);
+          part.keys.reset(new Key[static_cast<std::size_t>(room + CpuPlan::kChunk)]);
         }
         const bool fits = keeps && part.counts.among <= room;
         part.complete = part.complete && fits;
@@ -183,16 +200,20 @@ class Selection {
     };
     for (std::size_t i = at(part); i < at(part + 1); ++i) {
       const PlanChunk& chunk = plan_.chunks[i];
-      const ProxTensor& tensor = plan_.tensors[chunk.tensor];
-      if (!takes_(tensor.group)) continue;
-      const float* x = of_ == Of::kGradients ? tensor.g : tensor.w;
-      f(chunk, x + chunk.begin, chunk.end - chunk.begin);
+      if (!takes_(plan_.tensors[chunk.tensor].group)) continue;
+      const ListArrays<Storage> arrays = plan_.template arrays_of<Storage>(chunk);
+      if constexpr (kOf == Selected::kGradients) {
+        f(chunk, arrays.g, chunk.end - chunk.begin);
+      } else {
+        f(chunk, static_cast<const Value*>(arrays.weight), chunk.end - chunk.begin);
+      }
     }
   }
 
   /// Each pass counts the keys of the range into at most 4096 bins and goes on with the bin that
-  /// holds the rank: three passes at most over a whole float range, all of them reads.
-  std::uint32_t by_radix(KeyRange range, std::uint64_t rank) const {
+  /// holds the rank: three passes at most over a whole float range, six over one of float64, all of
+  /// them reads.
+  Key by_radix(Range range, std::uint64_t rank) const {
     for (;;) {
       const std::uint32_t shift = bin_shift(range);
       const std::vector<std::uint64_t> bins = histogram(range, shift);
@@ -205,15 +226,14 @@ class Selection {
 
   const CpuPlan& plan_;
   const Threads& threads_;
-  const Loops& loops_;
-  Of of_;
+  const KeyLoops<Value, Key>& loops_;
   std::function<bool(std::int32_t)> takes_;
   std::int64_t size_ = 0;
-  KeyRange range_;
-  KeyRange wanted_;
+  Range range_;
+  Range wanted_;
   KeyCounts counts_;
-  bool complete_ = true;             // keys_ holds all that are wanted
-  std::vector<std::uint32_t> keys_;  // in no order
+  bool complete_ = true;   // keys_ holds all that are wanted
+  std::vector<Key> keys_;  // in no order
 };
 
 }  // namespace cuthresh::cpu

@@ -62,13 +62,19 @@ class CudaBackend final : public Backend {
                          std::int64_t columns) override;
   void gather_images(const GatherImages& args) override;
 
+  using Backend::read_bracket_medians;
+  using Backend::set_gradients;
+  using Backend::set_lambda;
+  using Backend::set_rates;
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      StepKind kind) override;
-  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
-  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override;
+                                      StepKind kind, Dtype dtype) override;
+  void refresh_master(ProxPlan& plan) override;
+  void set_lambda(ProxPlan& plan, std::span<const double> lambda) override;
+  void set_rates(ProxPlan& plan, std::span<const StepRateOf<double>> rates) override;
   void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) override;
-  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override;
+  void set_gradients(ProxPlan& plan, std::span<const void* const> gradients) override;
   void set_skip(ProxPlan& plan, const float* flag) override;
+  void skip_zeros(ProxPlan& plan, ZeroSkipping how) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
   void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) override;
@@ -85,20 +91,26 @@ class CudaBackend final : public Backend {
   bool known_to_have_stopped(const ProxPlan& plan) override;
   const StepStatus& read_status(ProxPlan& plan) override;
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override;
-  std::vector<MedianResult> read_bracket_medians(
-      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override;
-  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override;
+  std::vector<MedianResultOf<double>> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<double, double>> brackets) override;
+  double read_kth_magnitude(ProxPlan& plan, std::int64_t k) override;
   std::vector<KktResult> read_kkt(ProxPlan& plan) override;
 
  private:
   /// The word that a step writes when it stops came over the bus: 4 bytes, once a run of steps.
   void count_announcement(const CudaPlan& plan);
-  void run_selections(CudaPlan& plan, std::span<const SelectState> states, bool over_all);
+  template <class Source>
+  void run_selections(CudaPlan& plan, std::span<const SelectStateOf<typename Source::Key>> states,
+                      bool over_all);
   /// The step without a threshold for what keep_targets() cuts.
   void gradient_step(CudaPlan& plan);
   void launch_control(const CudaPlan& plan, const std::int64_t* counts);
+  template <class Storage>
+  void keep_targets_of(CudaPlan& plan);
+  template <class Storage>
   void count_weights(CudaPlan& plan, const SelectGroups& groups);
   /// How many each group keeps of the targets with bounds.
+  template <class Storage>
   void share_targets(CudaPlan& plan, const SelectGroups& groups);
 
   Context context_;
@@ -110,7 +122,21 @@ inline CudaPlan& as_cuda_plan(ProxPlan& plan) {
 }
 
 /// A step's arguments with the plan's λ.
-ProxStepArguments<float> step_arguments(const CudaPlan& plan);
+template <class Compute>
+ProxStepArguments<Compute> step_arguments(const CudaPlan& p) {
+  ProxStepArguments<Compute> args{};
+  args.list = p.list();
+  args.lambda = p.lambda<Compute>();
+  args.rates = p.rates<Compute>();
+  args.stop = p.stop();
+  args.bands = p.bands();
+  args.status = p.status();
+  args.sums = p.sums();
+  args.announcement = p.announcement();
+  args.skip = p.skip;
+  args.zeros = p.zeros.arguments();
+  return args;
+}
 
 /// Whether kernels of this build run on the current device: cudaSuccess, or what an occupancy query
 /// says.

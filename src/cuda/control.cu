@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "backend/checks.hpp"
@@ -31,8 +32,10 @@ void CudaBackend::set_control(ProxPlan& plan, const ControlRule& rule,
   upload(p.group_bounds(), p.control.bounds);
   upload(p.wanted(), p.control.wanted);
   upload(p.bounded(), p.control.bounded);
-  context_.zero(p.lambda(), p.groups() * sizeof(float));
-  context_.zero(p.keep_lambda(), p.groups() * sizeof(float));
+  const std::size_t bytes = p.groups() * compute_bytes(p.dtype());
+  context_.zero(p.lambda(), bytes);
+  context_.zero(p.keep_lambda<float>(), bytes);
+  p.zeros.forget();
 }
 
 void CudaBackend::control(ProxPlan& plan) {
@@ -46,17 +49,19 @@ void CudaBackend::control(ProxPlan& plan, const std::int64_t* counts) {
 
 void CudaBackend::launch_control(const CudaPlan& p, const std::int64_t* counts) {
   if (p.control.targets.empty()) return;
-  const ControlArguments args{p.control_rule,
-                              p.control_groups(),
-                              p.target_of(),
-                              p.group_bounds(),
-                              p.status(),
-                              p.lambda(),
-                              static_cast<std::int32_t>(p.control.targets.size()),
-                              static_cast<std::int32_t>(p.groups()),
-                              counts,
-                              p.skip};
-  launch(context_, {"control_kernel", 1, kThreads}, control_kernel<kThreads>, args);
+  with_compute(p.dtype(), [&]<class Compute>(std::type_identity<Compute>) {
+    const ControlArgumentsOf<Compute> args{p.control_rule,
+                                           p.control_groups(),
+                                           p.target_of(),
+                                           p.group_bounds(),
+                                           p.status(),
+                                           p.lambda<Compute>(),
+                                           static_cast<std::int32_t>(p.control.targets.size()),
+                                           static_cast<std::int32_t>(p.groups()),
+                                           counts,
+                                           p.skip};
+    launch(context_, {"control_kernel", 1, kThreads}, control_kernel<kThreads, Compute>, args);
+  });
 }
 
 void CudaBackend::copy_counts(ProxPlan& plan, std::int64_t* counts) {
@@ -90,83 +95,102 @@ void CudaBackend::restore_control(ProxPlan& plan, const ControlState& state) {
   for (std::size_t t = 0; t < targets.size(); ++t) targets[t].log_integral = state.log_integral[t];
   const auto steps = static_cast<std::uint64_t>(state.steps);
   context_.upload(&p.status()->steps, &steps, sizeof steps);
-  context_.upload(p.lambda(), state.lambda.data(), state.lambda.size() * sizeof(float));
+  set_lambda(plan, state.lambda);
   context_.upload(p.control_groups(), targets.data(), targets.size() * sizeof(ControlGroup));
+  p.zeros.forget();
 }
 
 void CudaBackend::keep_targets(ProxPlan& plan) {
   CudaPlan& p = as_cuda_plan(plan);
+  if (p.control.wanted.empty()) return prox_step(plan);
+  with_storage(p.dtype(),
+               [&]<class Storage>(std::type_identity<Storage>) { keep_targets_of<Storage>(p); });
+}
+
+template <class Storage>
+void CudaBackend::keep_targets_of(CudaPlan& p) {
+  using Compute = typename StorageTraits<Storage>::Compute;
+  using Key = typename WeightSourceOf<Storage>::Key;
   const auto selections = static_cast<std::int32_t>(p.control.wanted.size());
-  if (selections == 0) return prox_step(plan);
   if (p.control.some_left_alone) {
-    launch(context_, {"keep_lambda_kernel", 1, kThreads}, keep_lambda_kernel<kThreads>, p.lambda(),
-           p.selection_of(), p.keep_lambda(), static_cast<std::int32_t>(p.groups()));
+    launch(context_, {"keep_lambda_kernel", 1, kThreads}, keep_lambda_kernel<kThreads, Compute>,
+           p.lambda<Compute>(), p.selection_of(), p.keep_lambda<Compute>(),
+           static_cast<std::int32_t>(p.groups()));
   }
   gradient_step(p);
   const SelectGroups groups(p.selection_of());
-  if (!p.control.bounded.empty()) share_targets(p, groups);
-  launch(context_, {"keep_begin_kernel", 1, kThreads}, keep_begin_kernel<kThreads>, p.wanted(),
-         selections, p.select_header(), p.select_states());
-  for (std::int32_t pass = 0; pass < kSelectMaxPasses; ++pass) {
-    count_weights(p, groups);
+  if (!p.control.bounded.empty()) share_targets<Storage>(p, groups);
+  launch(context_, {"keep_begin_kernel", 1, kThreads}, keep_begin_kernel<kThreads, Key>, p.wanted(),
+         selections, p.select_header(), p.select_states<Key>());
+  for (std::int32_t pass = 0; pass < kSelectPasses<Key>; ++pass) {
+    count_weights<Storage>(p, groups);
     launch(context_, {"select_pick_kernel", selections, kSelectThreads},
-           select_pick_kernel<kSelectThreads>, p.select_header(), p.select_states(),
-           p.select_results(), p.bins(), selections);
+           select_pick_kernel<kSelectThreads, Key>, p.select_header(), p.select_states<Key>(),
+           p.select_results<Key>(), p.bins(), selections);
   }
-  launch(context_, {"keep_ties_kernel", selections, kThreads}, keep_ties_kernel<kThreads>, p.list(),
-         groups, p.select_states(), p.tie_ends(), selections);
-  const KeepLargestPenalty penalty{p.list().tensors, groups, p.select_states(), p.tie_ends()};
+  launch(context_, {"keep_ties_kernel", selections, kThreads}, keep_ties_kernel<kThreads, Storage>,
+         p.list(), groups, p.select_states<Key>(), p.tie_ends(), selections);
+  using Penalty = KeepLargestPenaltyOf<Storage>;
+  const Penalty penalty{p.list().tensors, groups, p.select_states<Key>(), p.tie_ends()};
   launch(context_, {"prox_step_kernel", p.tile_count(), kThreads},
-         prox_step_kernel<float, ThresholdStep<float>, KeepLargestPenalty, kSecondHalf, kThreads>,
-         step_arguments(p), penalty);
+         prox_step_kernel<Storage, ThresholdStep<Compute>, Penalty, kSecondHalf, kThreads>,
+         step_arguments<Compute>(p), penalty);
 }
 
 /// A pass over the weights of every selection that runs.
+template <class Storage>
 void CudaBackend::count_weights(CudaPlan& p, const SelectGroups& groups) {
   launch(context_, {"select_count_kernel", p.tile_count(), kSelectThreads},
-         select_count_kernel<WeightSource, kSelectThreads>, p.list(), groups, p.select_header(),
-         p.select_states(), p.bins());
+         select_count_kernel<WeightSourceOf<Storage>, kSelectThreads>, p.list(), groups,
+         p.select_header(), p.select_states<typename WeightSourceOf<Storage>::Key>(), p.bins());
 }
 
+template <class Storage>
 void CudaBackend::share_targets(CudaPlan& p, const SelectGroups& groups) {
+  using Key = typename WeightSourceOf<Storage>::Key;
   const auto count = static_cast<std::int32_t>(p.control.bounded.size());
-  const ShareArguments args{p.control_groups(),
-                            p.bounded(),
-                            p.target_of(),
-                            p.selection_of(),
-                            p.group_bounds(),
-                            p.status(),
-                            p.select_header(),
-                            p.select_states(),
-                            p.bins(),
-                            p.share_counts(),
-                            p.wanted(),
-                            count,
-                            static_cast<std::int32_t>(p.groups()),
-                            static_cast<std::int32_t>(p.control.wanted.size())};
-  launch(context_, {"share_begin_kernel", 1, kThreads}, share_begin_kernel<kThreads>, args);
-  for (std::int32_t pass = 0; pass < kSelectMaxPasses; ++pass) {
-    count_weights(p, groups);
+  const ShareArgumentsOf<Key> args{p.control_groups(),
+                                   p.bounded(),
+                                   p.target_of(),
+                                   p.selection_of(),
+                                   p.group_bounds(),
+                                   p.status(),
+                                   p.select_header(),
+                                   p.select_states<Key>(),
+                                   p.bins(),
+                                   p.share_counts(),
+                                   p.wanted(),
+                                   count,
+                                   static_cast<std::int32_t>(p.groups()),
+                                   static_cast<std::int32_t>(p.control.wanted.size())};
+  launch(context_, {"share_begin_kernel", 1, kThreads}, share_begin_kernel<kThreads, Key>, args);
+  for (std::int32_t pass = 0; pass < kSelectPasses<Key>; ++pass) {
+    count_weights<Storage>(p, groups);
     launch(context_, {"share_pick_kernel", count, kSelectThreads},
-           share_pick_kernel<kSelectThreads>, args);
+           share_pick_kernel<kSelectThreads, Key>, args);
   }
 }
 
 void CudaBackend::freeze(ProxPlan& plan) {
   CudaPlan& p = as_cuda_plan(plan);
-  launch(context_, {"support_kernel", p.tile_count(), kThreads}, support_kernel<kThreads>, p.list(),
-         p.support());
+  with_storage(p.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+    launch(context_, {"support_kernel", p.tile_count(), kThreads},
+           support_kernel<kThreads, Storage>, p.list(), p.support());
+  });
   p.frozen = true;
 }
 
 std::vector<float> CudaBackend::read_lambda(ProxPlan& plan) {
   const CudaPlan& p = as_cuda_plan(plan);
   std::vector<float> lambda(p.groups());
-  if (!lambda.empty()) {
-    std::memcpy(lambda.data(),
-                context_.read(p.lambda(), lambda.size() * sizeof(float), 8 * lambda.size()),
-                lambda.size() * sizeof(float));
-  }
+  if (lambda.empty()) return lambda;
+  with_compute(p.dtype(), [&]<class Compute>(std::type_identity<Compute>) {
+    std::vector<Compute> values(lambda.size());
+    const std::size_t bytes = values.size() * sizeof(Compute);
+    std::memcpy(values.data(), context_.read(p.lambda<Compute>(), bytes, 8 * values.size()), bytes);
+    std::transform(values.begin(), values.end(), lambda.begin(),
+                   [](Compute value) { return static_cast<float>(value); });
+  });
   return lambda;
 }
 

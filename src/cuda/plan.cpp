@@ -15,24 +15,23 @@ namespace {
 /// Elements of a tile: 8192, or less in a list that would otherwise not keep all processors busy.
 /// Never below 1024, four elements a thread. A multiple of 8, so that tiles of aligned tensors are
 /// aligned.
-std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
+std::int64_t elements_of_tile(std::int64_t elements, std::int64_t processors) {
   const std::int64_t each = elements / std::max<std::int64_t>(1, 2 * processors);
   return std::clamp<std::int64_t>(each / 1024 * 1024, 1024, kTileElements);
 }
 
 }  // namespace
 
-void check_device(Context& context, const std::string& where, const char* name,
-                  const float* pointer, std::int64_t size) {
-  const auto* bytes = reinterpret_cast<const char*>(pointer);
-  const std::int64_t last = size * static_cast<std::int64_t>(sizeof(float)) - 1;
-  for (const char* byte : {bytes, bytes + last}) {
+void check_device(Context& context, const std::string& where, const char* name, const void* pointer,
+                  std::uint64_t bytes) {
+  const auto* const first = static_cast<const char*>(pointer);
+  for (const char* byte : {first, first + bytes - 1}) {
     cudaPointerAttributes attributes{};
     context.health().check(cudaPointerGetAttributes(&attributes, byte), "cudaPointerGetAttributes");
     if (attributes.type == cudaMemoryTypeManaged) continue;
     if (attributes.type != cudaMemoryTypeDevice) {
       refuse(where, std::string(name) + " is not device memory",
-             byte == bytes ? "its first byte" : "its last byte", "allocate it on the device");
+             byte == first ? "its first byte" : "its last byte", "allocate it on the device");
     }
     if (attributes.device != context.device()) {
       refuse(where,
@@ -44,8 +43,10 @@ void check_device(Context& context, const std::string& where, const char* name,
 }
 
 CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count,
-                   StepKind kind)
-    : context_(context),
+                   StepKind kind, Dtype dtype)
+    : ProxPlan(dtype),
+      zeros(context),
+      context_(context),
       kind_(kind),
       groups_(static_cast<std::size_t>(group_count)),
       rate_count_(count_rates(tensors)),
@@ -55,23 +56,26 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   std::int64_t elements = 0;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const ProxTensor& tensor = tensors[t];
-    if (tensor.size > 0) {
-      const std::string where = "make_plan, tensor " + std::to_string(t);
-      check_device(context, where, "w", tensor.w, tensor.size);
-      if (tensor.g != nullptr) {
-        check_device(context, where, "g", tensor.g, tensor.size);
-      }
-      if (has_momentum(kind)) {
-        check_device(context, where, "v", tensor.v, tensor.size);
-      }
-    }
+    const auto check = [&](const char* name, const void* array, std::size_t bytes) {
+      if (tensor.size == 0 || array == nullptr) return;
+      check_device(context, "make_plan, tensor " + std::to_string(t), name, array,
+                   static_cast<std::uint64_t>(tensor.size) * bytes);
+    };
+    check("w", tensor.w, storage_bytes(dtype));
+    check("g", tensor.g, storage_bytes(dtype));
+    if (has_momentum(kind)) check("v", tensor.v, compute_bytes(dtype));
+    if (has_master(dtype)) check("master", tensor.master, sizeof(float));
+  }
+  allocate_masters();
+  for (const ProxTensor& tensor : given_) {
     records.push_back(
-        {tensor.w, tensor.g, tensor.v, nullptr, tensor.size, tensor.group, tensor.rate});
+        {tensor.w, tensor.g, tensor.v, tensor.master, tensor.size, tensor.group, tensor.rate});
     elements += tensor.size;
     if (tensor.group >= 0) penalised_ += tensor.size;
   }
   std::vector<Tile> tiles;
-  const std::int64_t each = tile_elements(elements, context.processors());
+  const std::int64_t each = elements_of_tile(elements, context.processors());
+  tile_elements_ = each;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     for (std::int64_t begin = 0; begin < tensors[t].size; begin += each) {
       tiles.push_back({begin, static_cast<std::int32_t>(t),
@@ -82,16 +86,19 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
 
   status_ = place(status_bytes());
   sums_ = place(sizeof(StepSums) + groups_ * sizeof(std::uint64_t));
-  lambda_ = place(groups_ * sizeof(float));
-  rates_ = place(rate_count_ * sizeof(StepRate));
+  lambda_ = place(groups_ * compute_bytes(dtype));
+  rates_ = place(rate_count_ * 3 * compute_bytes(dtype));
   stop_ = place(sizeof(StopRecord) + selections() * sizeof(CountBand));
-  keep_lambda_ = place(groups_ * sizeof(float));
+  keep_lambda_ = place(groups_ * compute_bytes(dtype));
   tensors_ = place(records.size() * sizeof(TensorRecord));
   tiles_ = place(tiles.size() * sizeof(Tile));
   const std::size_t uploaded = end_;
   results_ = place(groups_ * std::max(sizeof(std::uint64_t), sizeof(GroupKkt)));
-  select_ = place(sizeof(SelectHeader) + selections() * sizeof(SelectState));
-  select_results_ = place(selections() * sizeof(SelectResult));
+  const bool wide = dtype == Dtype::kFloat64;
+  select_ = place(sizeof(SelectHeader) + selections() * (wide ? sizeof(SelectStateOf<std::uint64_t>)
+                                                              : sizeof(SelectState)));
+  select_results_ =
+      place(selections() * (wide ? sizeof(SelectResultOf<std::uint64_t>) : sizeof(SelectResult)));
   control_groups_ = place(groups_ * sizeof(ControlGroup));
   target_of_ = place(groups_ * sizeof(std::int32_t));
   selection_of_ = place(groups_ * sizeof(std::int32_t));
@@ -107,11 +114,12 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
   if (!tiles.empty()) {
     std::memcpy(image.data() + tiles_, tiles.data(), tiles.size() * sizeof(Tile));
   }
-  memory_ = static_cast<std::byte*>(context.allocate(end_));
   try {
+    memory_ = static_cast<std::byte*>(context.allocate(end_));
     context.upload(memory_, image.data(), image.size());
   } catch (...) {
     context.deallocate(memory_);
+    context.deallocate(masters_);
     throw;
   }
   last.nnz.assign(groups_, 0);
@@ -127,6 +135,32 @@ CudaPlan::~CudaPlan() {
   context_.deallocate(memory_);
   context_.deallocate(bins_);
   context_.deallocate(support_);
+  context_.deallocate(masters_);
+}
+
+// Each on a 16-byte boundary as far as its weights are on one of 8 entries: steps take 16-byte
+// packs only where weights and master copy reach a boundary together.
+void CudaPlan::allocate_masters() {
+  if (!has_master(dtype())) return;
+  constexpr std::size_t kPack = 8;  // 16-bit entries of a pack
+  std::vector<std::size_t> begin(given_.size(), 0);
+  std::size_t floats = 0;
+  for (std::size_t t = 0; t < given_.size(); ++t) {
+    if (given_[t].master != nullptr) continue;
+    begin[t] = floats + reinterpret_cast<std::uintptr_t>(given_[t].w) / 2 % kPack;
+    floats = (begin[t] + static_cast<std::size_t>(given_[t].size) + kPack - 1) / kPack * kPack;
+  }
+  if (floats == 0) return;
+  masters_ = static_cast<float*>(context_.allocate(floats * sizeof(float)));
+  try {
+    context_.zero(masters_, floats * sizeof(float));
+  } catch (...) {
+    context_.deallocate(masters_);
+    throw;
+  }
+  for (std::size_t t = 0; t < given_.size(); ++t) {
+    if (given_[t].master == nullptr) given_[t].master = masters_ + begin[t];
+  }
 }
 
 // Pieces start on 128 bytes, a line of the second-level cache: counters that blocks add to do not
@@ -145,9 +179,10 @@ TensorList CudaPlan::list() const {
 
 void CudaPlan::check_gradients_on_device(std::span<const ProxTensor> list) const {
   for (std::size_t t = 0; t < list.size(); ++t) {
-    const float* const g = list[t].g;
+    const void* const g = list[t].g;
     if (g == given_[t].g || g == nullptr || list[t].size == 0) continue;
-    check_device(context_, "set_gradients, tensor " + std::to_string(t), "g", g, list[t].size);
+    check_device(context_, "set_gradients, tensor " + std::to_string(t), "g", g,
+                 static_cast<std::uint64_t>(list[t].size) * storage_bytes(dtype()));
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "backend/checks.hpp"
 #include "cuda/context.hpp"
+#include "cuda/zero_bits.hpp"
 #include "kernels/block/keep_largest.cuh"
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/select.cuh"
@@ -19,23 +20,30 @@ namespace cuthresh::cuda {
 
 /// Throws when the bytes are not memory that the device can reach as its own. The first and the
 /// last byte are asked for, so that an array that ends too early is found too.
-void check_device(Context& context, const std::string& where, const char* name,
-                  const float* pointer, std::int64_t size);
+void check_device(Context& context, const std::string& where, const char* name, const void* pointer,
+                  std::uint64_t bytes);
 
 /// A plan's part of device memory: everything a step reads and writes beside the tensors
 /// themselves lies in one allocation, so that a captured step's addresses hold as long as the plan.
 class CudaPlan final : public ProxPlan {
  public:
   CudaPlan(Context& context, std::span<const ProxTensor> list, std::int32_t group_count,
-           StepKind kind);
+           StepKind kind, Dtype dtype);
   ~CudaPlan() override;
 
   /// What kernels take.
   TensorList list() const;
   StepHeader* status() const { return at<StepHeader>(status_); }
   StepSums* sums() const { return at<StepSums>(sums_); }
-  float* lambda() const { return at<float>(lambda_); }
-  StepRate* rates() const { return at<StepRate>(rates_); }
+  /// Of the type that the plan's dtype is computed with.
+  template <class Compute = float>
+  Compute* lambda() const {
+    return at<Compute>(lambda_);
+  }
+  template <class Compute = float>
+  StepRateOf<Compute>* rates() const {
+    return at<StepRateOf<Compute>>(rates_);
+  }
   TensorRecord* records() const { return at<TensorRecord>(tensors_); }
   StopRecord* stop() const { return at<StopRecord>(stop_); }
   CountBand* bands() const { return at<CountBand>(stop_ + sizeof(StopRecord)); }
@@ -43,8 +51,14 @@ class CudaPlan final : public ProxPlan {
   GroupKkt* kkt() const { return at<GroupKkt>(results_); }
   /// The header, then the states: uploaded in one piece.
   SelectHeader* select_header() const { return at<SelectHeader>(select_); }
-  SelectState* select_states() const { return at<SelectState>(select_ + sizeof(SelectHeader)); }
-  SelectResult* select_results() const { return at<SelectResult>(select_results_); }
+  template <class Key>
+  SelectStateOf<Key>* select_states() const {
+    return at<SelectStateOf<Key>>(select_ + sizeof(SelectHeader));
+  }
+  template <class Key>
+  SelectResultOf<Key>* select_results() const {
+    return at<SelectResultOf<Key>>(select_results_);
+  }
   // A controlled run.
   ControlGroup* control_groups() const { return at<ControlGroup>(control_groups_); }
   std::int32_t* target_of() const { return at<std::int32_t>(target_of_); }
@@ -54,13 +68,17 @@ class CudaPlan final : public ProxPlan {
   std::int32_t* bounded() const { return at<std::int32_t>(bounded_); }
   ShareCount* share_counts() const { return at<ShareCount>(share_counts_); }
   /// [groups], of the first half of keep_targets(): 0 for what it cuts.
-  float* keep_lambda() const { return at<float>(keep_lambda_); }
+  template <class Compute>
+  Compute* keep_lambda() const {
+    return at<Compute>(keep_lambda_);
+  }
   TieEnd* tie_ends() const { return at<TieEnd>(tie_ends_); }
   /// [tensors]: the bits of each penalised tensor, else null; made when first asked for.
   std::uint32_t** support();
   ControlRule control_rule;
   ControlLayout control;  ///< of the controlled run; no targets: there is none
   bool frozen = false;
+  ZeroBits zeros;
   /// While it is not 0, in device memory, steps and control() do nothing; null: never.
   const float* skip = nullptr;
   /// A graph sets gradients when it is replayed, so what device memory names is not known here.
@@ -80,6 +98,7 @@ class CudaPlan final : public ProxPlan {
   std::size_t rate_count() const { return rate_count_; }
   std::size_t status_bytes() const { return sizeof(StepHeader) + groups_ * sizeof(std::uint64_t); }
   std::int64_t tile_count() const { return tile_count_; }
+  std::int64_t tile_elements() const { return tile_elements_; }
   /// Elements of all penalised tensors.
   std::int64_t penalised() const { return penalised_; }
 
@@ -103,11 +122,15 @@ class CudaPlan final : public ProxPlan {
   std::size_t place(std::size_t bytes);
   std::size_t selections() const { return groups_ == 0 ? 1 : groups_; }
 
+  /// Memory for the master copies that are not the caller's; zeros.
+  void allocate_masters();
+
   Context& context_;
   StepKind kind_;
   std::size_t groups_;
   std::size_t rate_count_;
   std::int64_t tile_count_ = 0;
+  std::int64_t tile_elements_ = 0;
   std::int64_t penalised_ = 0;
   // Offsets in the block.
   std::size_t end_ = 0;
@@ -118,6 +141,7 @@ class CudaPlan final : public ProxPlan {
   std::byte* memory_ = nullptr;
   std::uint64_t* bins_ = nullptr;
   std::byte* support_ = nullptr;
+  float* masters_ = nullptr;
   std::vector<ProxTensor> given_;
   std::uint32_t* announced_ = nullptr;            // the host's address
   std::uint32_t* announced_on_device_ = nullptr;  // the device's

@@ -49,6 +49,7 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
     count = std::max(count, groups[i] + 1);
   }
   plan_ = backend.make_plan(tensors, count, settings.step);
+  backend.skip_zeros(*plan_, ZeroSkipping::kAuto);  // begin_run() restores, then sets the stop rule
   float learning_rate = settings.learning_rate;
   if (settings.schedule) {
     const Schedule& schedule = *settings.schedule;

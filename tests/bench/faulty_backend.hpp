@@ -46,8 +46,8 @@ class FaultyBackend final : public ForwardingBackend {
   Fault fault = Fault::kNone;
 
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      StepKind kind) override {
-    auto plan = ForwardingBackend::make_plan(tensors, groups, kind);
+                                      StepKind kind, Dtype dtype) override {
+    auto plan = ForwardingBackend::make_plan(tensors, groups, kind, dtype);
     tensors_[plan.get()].assign(tensors.begin(), tensors.end());
     return plan;
   }
@@ -57,9 +57,9 @@ class FaultyBackend final : public ForwardingBackend {
     ForwardingBackend::prox_step(plan);
     const ProxTensor& tensor = any_tensor(plan);
     const std::int64_t i = random_.integer(0, tensor.size - 1);
-    if (fault == Fault::kWeightBit) change(tensor.w + i, next);
-    if (fault == Fault::kMomentumBit) change(tensor.v + i, next);
-    if (fault == Fault::kLivingZero) change(tensor.w + i, other);
+    if (fault == Fault::kWeightBit) change(at(tensor.w, i), next);
+    if (fault == Fault::kMomentumBit) change(at(tensor.v, i), next);
+    if (fault == Fault::kLivingZero) change(at(tensor.w, i), other);
   }
 
   void keep_targets(ProxPlan& plan) override {
@@ -102,26 +102,30 @@ class FaultyBackend final : public ForwardingBackend {
     return results;
   }
 
-  std::vector<MedianResult> read_bracket_medians(
-      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override {
+  std::vector<MedianResultOf<double>> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<double, double>> brackets) override {
     if (fault == Fault::kInBracket) leave_bracket(plan, brackets);
     auto results = ForwardingBackend::read_bracket_medians(plan, brackets);
     if (fault == Fault::kAnswer) {
-      for (MedianResult& result : results) {
-        if (result.median) result.median = next(*result.median);
+      for (MedianResultOf<double>& result : results) {
+        if (result.median) result.median = next_of(*result.median);
       }
     }
     return results;
   }
 
-  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override {
-    if (fault == Fault::kGradient) pass(plan, ForwardingBackend::read_kth_gradient(plan, k));
-    const float result = ForwardingBackend::read_kth_gradient(plan, k);
-    return fault == Fault::kAnswer ? next(result) : result;
+  double read_kth_magnitude(ProxPlan& plan, std::int64_t k) override {
+    if (fault == Fault::kGradient) pass(plan, ForwardingBackend::read_kth_magnitude(plan, k));
+    const double result = ForwardingBackend::read_kth_magnitude(plan, k);
+    return fault == Fault::kAnswer ? next_of(result) : result;
   }
 
  private:
   static float next(float x) { return std::nextafter(x, std::numeric_limits<float>::infinity()); }
+  static double next_of(double x) { return static_cast<double>(next(static_cast<float>(x))); }
+  static const float* at(const void* array, std::int64_t i) {
+    return static_cast<const float*>(array) + i;
+  }
   static float other(float x) { return x == 0.0f ? 1.0f : 0.0f; }
   static float huge(float) { return 64.0f; }
 
@@ -132,11 +136,11 @@ class FaultyBackend final : public ForwardingBackend {
   }
 
   /// Gradients too, which a room only reads.
-  void change(const float* at, float (*to)(float)) {
+  void change(const float* entry, float (*to)(float)) {
     float value = 0.0f;
-    download(&value, at, sizeof value);
+    download(&value, entry, sizeof value);
     value = to(value);
-    upload(const_cast<float*>(at), &value, sizeof value);
+    upload(const_cast<float*>(entry), &value, sizeof value);
   }
 
   /// Of the first tensor that has one.
@@ -153,30 +157,31 @@ class FaultyBackend final : public ForwardingBackend {
   void corrupt(ProxPlan& plan) {
     const ProxTensor& tensor = any_tensor(plan);
     const std::int64_t i = random_.integer(0, tensor.size - 1);
-    if (fault == Fault::kWeight) change(tensor.w + i, other);
-    if (fault == Fault::kGradient) change(tensor.g + i, huge);
+    if (fault == Fault::kWeight) change(at(tensor.w, i), other);
+    if (fault == Fault::kGradient) change(at(tensor.g, i), huge);
   }
 
   /// Some gradient below `value` gets above it.
-  void pass(ProxPlan& plan, float value) {
+  void pass(ProxPlan& plan, double value) {
     for (;;) {
       const ProxTensor& tensor = any_tensor(plan);
-      const float* const at = tensor.g + random_.integer(0, tensor.size - 1);
+      const float* const entry = at(tensor.g, random_.integer(0, tensor.size - 1));
       float g = 0.0f;
-      download(&g, at, sizeof g);
-      if (std::abs(g) < value) return change(at, huge);
+      download(&g, entry, sizeof g);
+      if (static_cast<double>(std::abs(g)) < value) return change(entry, huge);
     }
   }
 
   /// `brackets` has one a tensor, or one over all.
-  void leave_bracket(ProxPlan& plan, std::span<const std::pair<float, float>> brackets) {
+  void leave_bracket(ProxPlan& plan, std::span<const std::pair<double, double>> brackets) {
     const std::vector<ProxTensor>& list = tensors_.at(&plan);
     for (std::size_t t = 0; t < list.size(); ++t) {
       const auto [lo, hi] = brackets[brackets.size() == 1 ? 0 : t];
       for (std::int64_t i = 0; i < list[t].size; ++i) {
         float g = 0.0f;
-        download(&g, list[t].g + i, sizeof g);
-        if (std::abs(g) > lo && std::abs(g) < hi) return change(list[t].g + i, huge);
+        download(&g, at(list[t].g, i), sizeof g);
+        const auto size = static_cast<double>(std::abs(g));
+        if (size > lo && size < hi) return change(at(list[t].g, i), huge);
       }
     }
   }

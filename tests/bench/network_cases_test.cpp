@@ -188,14 +188,14 @@ class FaultyBackend final : public ForwardingBackend {
     ForwardingBackend::pool_backward(args);
     spoil(Fault::kPoolGradient, args.dx, args.shape.rows * args.shape.in.elements());
   }
-  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override {
-    std::vector<StepRate> all(rates.begin(), rates.end());
-    if (is(Fault::kLearningRate)) all.front().learning_rate *= 1.01f;
+  void set_rates(ProxPlan& plan, std::span<const StepRateOf<double>> rates) override {
+    std::vector<StepRateOf<double>> all(rates.begin(), rates.end());
+    if (is(Fault::kLearningRate)) all.front().learning_rate *= 1.01;
     ForwardingBackend::set_rates(plan, all);
   }
-  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
-    std::vector<float> all(lambda.begin(), lambda.end());
-    if (is(Fault::kLambda)) all.back() *= 1.5f;
+  void set_lambda(ProxPlan& plan, std::span<const double> lambda) override {
+    std::vector<double> all(lambda.begin(), lambda.end());
+    if (is(Fault::kLambda)) all.back() *= 1.5;
     ForwardingBackend::set_lambda(plan, all);
   }
   void prox_step(ProxPlan& plan) override {

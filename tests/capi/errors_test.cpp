@@ -151,8 +151,8 @@ TEST_F(CapiPlanErrors, Tensors) {
   auto bad = good;
   bad[1].weight.dtype = CTH_FLOAT64;
   refused(bad, CTH_UNSUPPORTED,
-          "cth_plan_create, tensors[1].weight: plans take float32 only (got "
-          "float64); convert it");
+          "cth_plan_create, tensors[1].weight: the dtype must be float32 here");
+  refused(bad, CTH_UNSUPPORTED, "(got float64); make a plan for each dtype");
   bad[1].weight.dtype = 17;
   refused(bad, CTH_INVALID_ARGUMENT, "(got 17)");
   bad = good;

@@ -39,6 +39,10 @@ class Row:
 
 # 64 registers let 1024 threads share a multiprocessor, 80 let 768. The first row that matches counts.
 TABLE = (
+    # What is not zero alone: 80 registers, with which 768 threads have 96 KiB in flight.
+    Row(r"prox_step_kernelIfNS_13ThresholdStepIfEE.*ELi8ELj", 80, in_flight=4, stores=5),
+    Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi8ELj", 80, in_flight=8, stores=5),
+    Row(r"prox_step_kernel.*ELi8ELj", 80, in_flight=5, stores=6),
     # The threshold alone, and the second half of an exact step, read w only.
     Row(r"prox_step_kernelIfNS_13ThresholdStepIfEE", 64, in_flight=4, stores=5),
     # The support's bits are read between the loads of w and g and the stores.

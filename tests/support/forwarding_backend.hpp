@@ -80,21 +80,23 @@ class ForwardingBackend : public Backend {
   void gather_images(const GatherImages& args) override { room_->gather_images(args); }
 
   std::unique_ptr<ProxPlan> make_plan(std::span<const ProxTensor> tensors, std::int32_t groups,
-                                      StepKind kind) override {
-    return room_->make_plan(tensors, groups, kind);
+                                      StepKind kind, Dtype dtype) override {
+    return room_->make_plan(tensors, groups, kind, dtype);
   }
-  void set_lambda(ProxPlan& plan, std::span<const float> lambda) override {
+  void refresh_master(ProxPlan& plan) override { room_->refresh_master(plan); }
+  void set_lambda(ProxPlan& plan, std::span<const double> lambda) override {
     room_->set_lambda(plan, lambda);
   }
-  void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override {
+  void set_rates(ProxPlan& plan, std::span<const StepRateOf<double>> rates) override {
     room_->set_rates(plan, rates);
   }
   void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) override {
     room_->follow_rates(plan, learning_rate, length);
   }
-  void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override {
+  void set_gradients(ProxPlan& plan, std::span<const void* const> gradients) override {
     room_->set_gradients(plan, gradients);
   }
+  void skip_zeros(ProxPlan& plan, ZeroSkipping how) override { room_->skip_zeros(plan, how); }
   void set_skip(ProxPlan& plan, const float* flag) override { room_->set_skip(plan, flag); }
   void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
   void prox_step(ProxPlan& plan) override { room_->prox_step(plan); }
@@ -126,12 +128,12 @@ class ForwardingBackend : public Backend {
   std::vector<std::uint64_t> read_nonzeros(ProxPlan& plan) override {
     return room_->read_nonzeros(plan);
   }
-  std::vector<MedianResult> read_bracket_medians(
-      ProxPlan& plan, std::span<const std::pair<float, float>> brackets) override {
+  std::vector<MedianResultOf<double>> read_bracket_medians(
+      ProxPlan& plan, std::span<const std::pair<double, double>> brackets) override {
     return room_->read_bracket_medians(plan, brackets);
   }
-  float read_kth_gradient(ProxPlan& plan, std::int64_t k) override {
-    return room_->read_kth_gradient(plan, k);
+  double read_kth_magnitude(ProxPlan& plan, std::int64_t k) override {
+    return room_->read_kth_magnitude(plan, k);
   }
   std::vector<KktResult> read_kkt(ProxPlan& plan) override { return room_->read_kkt(plan); }
 

@@ -174,14 +174,16 @@ TEST(SelectKeys, EveryInstructionSetCountsAndKeepsTheSame) {
         const cpu::Loops* loops = cpu::find_loops(isa);
         if (loops == nullptr) continue;
         std::vector<std::uint32_t> keys(static_cast<std::size_t>(n) + 1, 77U);
-        const cpu::KeyCounts got = loops->select_keys(x.data(), n, r.range, r.wanted, keys.data());
+        const cpu::KeyCounts got =
+            loops->float32.gradients.select_keys(x.data(), n, r.range, r.wanted, keys.data());
         EXPECT_EQ(keys.back(), 77U) << isa << " wrote past its room, n " << n;
         EXPECT_EQ(got.inside, expected.inside) << isa;
         EXPECT_EQ(got.below, expected.below) << isa;
         EXPECT_EQ(got.among, static_cast<std::int64_t>(kept.size())) << isa;
         keys.resize(kept.size());
         EXPECT_EQ(keys, kept) << isa << " n " << n;
-        const cpu::KeyCounts counted = loops->select_keys(x.data(), n, r.range, r.wanted, nullptr);
+        const cpu::KeyCounts counted =
+            loops->float32.gradients.select_keys(x.data(), n, r.range, r.wanted, nullptr);
         EXPECT_EQ(counted.among, got.among) << isa;
       }
     }
