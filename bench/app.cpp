@@ -108,8 +108,9 @@ std::vector<Case> selected_cases(const Room& room, Instruments& instruments,
                                  const AppOptions& options) {
   const std::regex filter = regex_of(options.filter);
   std::vector<Case> all = instruments.overhead_cases();
-  std::vector<Case> others = all_cases(room);
-  std::move(others.begin(), others.end(), std::back_inserter(all));
+  for (std::vector<Case> others : {all_cases(room), instruments.room_cases(room.smoke)}) {
+    std::move(others.begin(), others.end(), std::back_inserter(all));
+  }
   std::erase_if(all, [&](const Case& c) { return !std::regex_search(c.name, filter); });
   if (all.empty()) {
     throw InputError(

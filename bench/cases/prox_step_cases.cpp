@@ -1,3 +1,5 @@
+#include "bench/cases/prox_step_cases.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -27,6 +29,7 @@ struct StepVariant {
   std::string name;
   StepKind kind = StepKind::kPlain;
   bool frozen = false;  ///< Backend::freeze: zeros stay, and there is no threshold
+  bool skips = false;   ///< Backend::skip_zeros
 
   float lambda() const { return reads_gradient(kind) ? kStepLambda : kThresholdLambda; }
   int arrays() const { return has_momentum(kind) ? 3 : reads_gradient(kind) ? 2 : 1; }
@@ -154,8 +157,9 @@ class StepComparison {
 class StepWorkload final : public Workload {
  public:
   StepWorkload(const Room& room, const StepVariant& variant, const ListShape& list,
-               const Zeros& zeros, std::int64_t sets)
+               const Zeros& zeros, std::int64_t sets, const StepWay& way)
       : room_(room),
+        way_(way),
         variant_(variant),
         list_(list),
         source_(list, zeros),
@@ -168,9 +172,10 @@ class StepWorkload final : public Workload {
     for (const auto& set : sets_) {
       const std::vector<ProxTensor> tensors =
           tensors_of(list, set->w.data(), set->g.data(), set->v.data());
-      plans_.push_back(room.backend.make_plan(tensors, list.tensors(), variant.kind));
+      plans_.push_back(way_.make_plan(room, tensors, list.tensors()));
       room.backend.set_lambda(*plans_.back(), lambda_);
       room.backend.set_rate(*plans_.back(), kStepRate);
+      if (variant.skips) room.backend.skip_zeros(*plans_.back(), ZeroSkipping::kOn);
     }
     reset();
   }
@@ -178,6 +183,8 @@ class StepWorkload final : public Workload {
   std::string check() override {
     if (touched_) fill();
     reset();
+    // The same zeros again: what the plan knows of them stays true for the step that is checked.
+    if (touched_) fill();
     call(0);
     compare_weights();
     compare_counts(room_.backend.read_status(*plans_.front()), 0);
@@ -193,11 +200,16 @@ class StepWorkload final : public Workload {
       room_.backend.set_stop(*plan, {{CountBand{never, never}}, 1, 0});
       if (variant_.frozen) room_.backend.freeze(*plan);
     }
+    if (!variant_.skips) return;
+    // Which weights are zero is known after a step that counts them and one that marks them.
+    for (std::size_t set = 0; set < plans_.size(); ++set) {
+      for (int i = 0; i < 2; ++i) call(static_cast<std::int64_t>(set));
+    }
   }
 
   void call(std::int64_t set) override {
     touched_ = true;
-    room_.backend.prox_step(*plans_[static_cast<std::size_t>(set)]);
+    way_.step(room_, *plans_[static_cast<std::size_t>(set)]);
   }
 
   void check_after(std::int64_t calls) override {
@@ -276,6 +288,7 @@ class StepWorkload final : public Workload {
   }
 
   Room room_;
+  StepWay way_;
   StepVariant variant_;
   ListShape list_;
   ListSource source_;
@@ -286,7 +299,15 @@ class StepWorkload final : public Workload {
   bool touched_ = false;
 };
 
-Case step_case(const StepVariant& variant, const ListShape& list, const Zeros& zeros) {
+StepWay by_the_room(StepKind kind) {
+  return {[kind](const Room& room, std::span<const ProxTensor> tensors, std::int32_t groups) {
+            return room.backend.make_plan(tensors, groups, kind);
+          },
+          [](const Room& room, ProxPlan& plan) { room.backend.prox_step(plan); }};
+}
+
+Case step_case(const StepVariant& variant, const ListShape& list, const Zeros& zeros,
+               const StepWay& way) {
   Case c;
   c.name = fmt::format("prox_step/fp32/{}/{}/{}", variant.name, list.name, zeros.name());
   c.what = fmt::format("one fused step with its counts, {}: {}, {}", variant.name, list.text(),
@@ -298,14 +319,31 @@ Case step_case(const StepVariant& variant, const ListShape& list, const Zeros& z
   // With momentum three reads to two writes, which the ceiling of two to one comes closest to.
   c.traffic = reads_gradient(variant.kind) ? Traffic::kStream : Traffic::kCopy;
   c.rotates = list.name != "1g_200";  // one set exceeds any cache
-  c.make = [variant, list, zeros](const Room& room, std::int64_t sets) {
-    return std::make_unique<StepWorkload>(room, variant, list, zeros, sets);
+  c.make = [variant, list, zeros, way](const Room& room, std::int64_t sets) {
+    return std::make_unique<StepWorkload>(room, variant, list, zeros, sets, way);
   };
-  c.lacks = [momentum = has_momentum(variant.kind)](const Room& room) {
-    const std::string reason = room.backend.unsupported(Operation::kProxStep);
-    if (!reason.empty() || !momentum) return reason;
-    return room.backend.unsupported(Operation::kMomentum);
+  c.lacks = [variant](const Room& room) {
+    std::string reason = room.backend.unsupported(Operation::kProxStep);
+    if (reason.empty() && has_momentum(variant.kind)) {
+      reason = room.backend.unsupported(Operation::kMomentum);
+    }
+    if (reason.empty() && variant.skips) {
+      reason = room.backend.unsupported(Operation::kSkipZeros);
+    }
+    return reason;
   };
+  return c;
+}
+
+Case step_case(const StepVariant& variant, const ListShape& list, const Zeros& zeros) {
+  return step_case(variant, list, zeros, by_the_room(variant.kind));
+}
+
+/// With the bytes of the dense step: what its rate is beyond the ceiling, skipping gains.
+Case skipping_case(const std::string& name, StepKind kind, const ListShape& list,
+                   const Zeros& zeros) {
+  Case c = step_case({name, kind, false, true}, list, zeros);
+  c.what = fmt::format("{}; zeros left out, bytes as if they were not", c.what);
   return c;
 }
 
@@ -328,6 +366,14 @@ std::vector<Zeros> all_patterns() {
 
 }  // namespace
 
+Case plain_step_case(const std::string& name, const std::string& how, const ListShape& list,
+                     const StepWay& way) {
+  Case c = step_case({"plain", StepKind::kPlain}, list, {}, way);
+  c.name = name;
+  c.what = fmt::format("{}; {}", c.what, how);
+  return c;
+}
+
 std::vector<Case> prox_step_cases(const Room& room) {
   const std::vector<StepVariant> variants = {
       {"plain", StepKind::kPlain},
@@ -347,6 +393,13 @@ std::vector<Case> prox_step_cases(const Room& room) {
     const ListShape list = make_list(name, room.smoke);
     cases.push_back(step_case({"threshold", StepKind::kThreshold}, list, {}));
     cases.push_back(step_case({"frozen", StepKind::kPlain, true}, list, {ZeroPlaces::kRandom, 90}));
+  }
+  for (const char* name : {"25m_161", "64m"}) {
+    const ListShape list = make_list(name, room.smoke);
+    for (const Zeros& zeros : all_patterns()) {
+      cases.push_back(skipping_case("plain_skipping", StepKind::kPlain, list, zeros));
+      cases.push_back(skipping_case("momentum_skipping", StepKind::kMomentum, list, zeros));
+    }
   }
   for (const char* type : {"fp64", "bf16", "fp16"}) cases.push_back(missing_type(type));
   return cases;

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "bench/cases/step_shapes.hpp"
 #include "bench/ceilings/cuda.hpp"
 #include "bench/ceilings/mover.hpp"
 #include "bench/core/cuda_clock.hpp"
@@ -96,6 +97,8 @@ class CudaInstruments final : public Instruments {
         empty_case("start/graph_replay",
                    "replay of a graph of one kernel that does nothing, one after another", true)};
   }
+
+  std::vector<Case> room_cases(bool smoke) override { return step_shape_cases(smoke); }
 
   std::map<std::string, std::string> libraries() const override {
     int driver = 0;

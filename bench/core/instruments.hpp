@@ -36,6 +36,8 @@ class Instruments {
   virtual std::vector<CeilingWay> ways(Traffic traffic) = 0;
   /// What starting work costs, where that is apart from the work.
   virtual std::vector<Case> overhead_cases() { return {}; }
+  /// Of this kind of room alone.
+  virtual std::vector<Case> room_cases(bool /*smoke*/) { return {}; }
   /// Versions of what the room runs on: "CUDA driver": "13.0".
   virtual std::map<std::string, std::string> libraries() const { return {}; }
 };

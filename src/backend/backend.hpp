@@ -212,7 +212,8 @@ enum class Operation : std::uint8_t {
   kDropout,
   kImages,
   kGraph,
-  kSmallNetwork
+  kSmallNetwork,
+  kSkipZeros
 };
 
 class Backend {

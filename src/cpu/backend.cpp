@@ -17,6 +17,9 @@ std::string CpuBackend::description() const {
 }
 
 std::string CpuBackend::unsupported(Operation operation) const {
+  if (operation == Operation::kSkipZeros) {
+    return "processors fetch what lies between, and branches cost them more than stores";
+  }
   if (operation == Operation::kGraph) return "the CPU has no launches to save";
   if (operation == Operation::kSmallNetwork) {
     return "the CPU room has no small networks of their own: its dense layers are fused with what "

@@ -43,7 +43,7 @@ void check_device(Context& context, const std::string& where, const char* name, 
 }
 
 CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count,
-                   StepKind kind, Dtype dtype)
+                   StepKind kind, Dtype dtype, std::int64_t tile_elements)
     : ProxPlan(dtype),
       zeros(context),
       context_(context),
@@ -74,7 +74,8 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
     if (tensor.group >= 0) penalised_ += tensor.size;
   }
   std::vector<Tile> tiles;
-  const std::int64_t each = elements_of_tile(elements, context.processors());
+  const std::int64_t each =
+      tile_elements > 0 ? tile_elements : elements_of_tile(elements, context.processors());
   tile_elements_ = each;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     for (std::int64_t begin = 0; begin < tensors[t].size; begin += each) {

@@ -27,8 +27,9 @@ void check_device(Context& context, const std::string& where, const char* name, 
 /// themselves lies in one allocation, so that a captured step's addresses hold as long as the plan.
 class CudaPlan final : public ProxPlan {
  public:
+  /// `tile_elements`: a multiple of 32; 0: what suits the list and the device.
   CudaPlan(Context& context, std::span<const ProxTensor> list, std::int32_t group_count,
-           StepKind kind, Dtype dtype);
+           StepKind kind, Dtype dtype, std::int64_t tile_elements = 0);
   ~CudaPlan() override;
 
   /// What kernels take.

@@ -4,8 +4,9 @@ cth_bench_test(bench_ceilings_test ceilings_test.cpp)
 
 # The CUDA room's clock and ceilings, interpreted. Not under ThreadSanitizer, to which every thread of a full grid is one
 # of its own: minutes for what the kernels' own suites watch at small sizes.
-set(bench_cuda_sources "${bench}/core/cuda_clock.cpp" "${bench}/ceilings/cuda.cu" "${bench}/ceilings/cuda_instruments.cpp")
-set_source_files_properties("${bench}/ceilings/cuda.cu" PROPERTIES LANGUAGE CXX)
+set(bench_cuda_sources "${bench}/core/cuda_clock.cpp" "${bench}/cases/step_shapes.cu" "${bench}/ceilings/cuda.cu"
+    "${bench}/ceilings/cuda_instruments.cpp")
+set_source_files_properties("${bench}/cases/step_shapes.cu" "${bench}/ceilings/cuda.cu" PROPERTIES LANGUAGE CXX)
 if(NOT CUTHRESH_SANITIZE MATCHES "thread")
   cth_bench_test(bench_cuda_test cuda_instruments_test.cpp ${bench_cuda_sources})
 endif()

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "control_list.hpp"
@@ -172,6 +173,40 @@ TEST_P(ProxZeros, SwitchedOffAndOnAgain) {
       twins.skipping().backend().skip_zeros(twins.skipping().plan(), how);
     }
     twins.steps(3);
+  }
+}
+
+// A replay follows what the device knows, not what was known when it was captured.
+TEST_P(ProxZeros, ReplayedStepsToo) {
+  Random random(95);
+  SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
+  Twins twins(GetParam(), random, StepKind::kPlain, ZeroSkipping::kOn);
+  Backend& backend = twins.skipping().backend();
+  ProxPlan& plan = twins.skipping().plan();
+  if (const std::string why = backend.unsupported(Operation::kGraph); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  twins.steps(1);
+  const Captured captured = backend.capture([&] { backend.prox_step(plan); });
+  ASSERT_NE(captured.graph, nullptr) << captured.refusal;
+  const auto replayed = [&](Backend& of, ProxPlan& its) {
+    if (&of == &backend) {
+      backend.replay(*captured.graph);
+    } else {
+      of.prox_step(its);
+    }
+  };
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 4 && !HasFatalFailure(); ++i) twins.step(replayed);
+    twins.write_weights();
+    twins.both([](Backend& of, ProxPlan& its) { of.set_stop(its, {}); });
+  }
+  // A step of a plan that skips nothing any more, between two replays.
+  for (int i = 0; i < 3 && !HasFatalFailure(); ++i) twins.step(replayed);
+  backend.skip_zeros(plan, ZeroSkipping::kOff);
+  for (int i = 0; i < 4 && !HasFatalFailure(); ++i) {
+    twins.step();
+    twins.step(replayed);
   }
 }
 
