@@ -206,7 +206,7 @@ TEST(CallersGradients, AreSetWithoutACopyAndOnlyWhereTheyMoved) {
   const std::vector<std::int64_t> sizes(1000, 3);
   TensorLists tensors(*room.backend, sizes, 1, random);
   const auto plan = room.backend->make_plan(tensors.list, 1);
-  std::vector<const float*> gradients;
+  std::vector<const void*> gradients;
   for (const ProxTensor& tensor : tensors.list) gradients.push_back(tensor.g);
   simt::recording().clear();
   simt::recording().declare_capturing(true);
