@@ -26,7 +26,11 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>"
                     "$<$<COMPILE_LANGUAGE:CUDA>:-fmad=false;-Xcompiler=-ffp-contract=off>")
 
+option(CUTHRESH_COMPILER_CACHE "Compile through ccache where it is installed" ON)
 find_program(CUTHRESH_CCACHE ccache)
+if(NOT CUTHRESH_COMPILER_CACHE)
+  set(CUTHRESH_CCACHE "")
+endif()
 if(CUTHRESH_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CUTHRESH_CCACHE}")
 endif()

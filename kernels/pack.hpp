@@ -73,6 +73,22 @@ CTH_DEVICE void store_words(void* to, const std::uint32_t* from) {
                "r"(from[2]), "r"(from[3])
                : "memory");
 }
+// Predicates, not branches: loads of several packs stay next to each other.
+CTH_DEVICE void load_words_if(bool wanted, const void* from, std::uint32_t* to) {
+  asm volatile(
+      "{ .reg .pred wanted; setp.ne.u32 wanted, %5, 0; "
+      "@wanted ld.global.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+      : "+r"(to[0]), "+r"(to[1]), "+r"(to[2]), "+r"(to[3])
+      : "l"(from), "r"(wanted ? 1U : 0U)
+      : "memory");
+}
+CTH_DEVICE void store_words_if(bool wanted, void* to, const std::uint32_t* from) {
+  asm volatile(
+      "{ .reg .pred wanted; setp.ne.u32 wanted, %5, 0; "
+      "@wanted st.global.v4.u32 [%0], {%1, %2, %3, %4}; }" ::"l"(to),
+      "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3]), "r"(wanted ? 1U : 0U)
+      : "memory");
+}
 
 template <class T>
 CTH_DEVICE T load_global(const T* from) {
@@ -123,6 +139,12 @@ CTH_DEVICE void store_words(void* to, const std::uint32_t* from) {
   expect_pack_aligned(to);
   std::memcpy(to, from, kPackBytes);
 }
+CTH_DEVICE void load_words_if(bool wanted, const void* from, std::uint32_t* to) {
+  if (wanted) load_words(from, to);
+}
+CTH_DEVICE void store_words_if(bool wanted, void* to, const std::uint32_t* from) {
+  if (wanted) store_words(to, from);
+}
 template <class T>
 CTH_DEVICE T load_global(const T* from) {
   return *from;
@@ -134,16 +156,22 @@ CTH_DEVICE void store_global(T* to, T value) {
 
 #endif
 
+/// The words of a pack.
+template <class T, int kCount>
+struct PackWords {
+  static constexpr int kPacks = static_cast<int>(sizeof(Pack<T, kCount>) / kPackBytes);
+  static constexpr int kEntries = static_cast<int>(kPackBytes / sizeof(T));  // of 16 bytes
+  std::uint32_t word[4 * kPacks];
+};
+
 /// `from` lies at a 16-byte boundary.
 template <int kCount, class T>
 CTH_DEVICE Pack<T, kCount> load_pack(const T* from) {
-  constexpr int kPacks = static_cast<int>(sizeof(Pack<T, kCount>) / kPackBytes);
-  struct Words {
-    std::uint32_t word[4 * kPacks];
-  } words;
+  using Words = PackWords<T, kCount>;
+  Words words;
   CTH_UNROLL
-  for (int i = 0; i < kPacks; ++i) {
-    load_words(from + i * static_cast<int>(kPackBytes / sizeof(T)), words.word + 4 * i);
+  for (int i = 0; i < Words::kPacks; ++i) {
+    load_words(from + i * Words::kEntries, words.word + 4 * i);
   }
   return __builtin_bit_cast(Pack<T, kCount>, words);
 }
@@ -151,18 +179,46 @@ template <class T>
 CTH_DEVICE Pack<T> load_pack(const T* from) {
   return load_pack<static_cast<int>(kPackBytes / sizeof(T))>(from);
 }
+/// Zeros where it is not wanted: then nothing is read.
+template <int kCount, class T>
+CTH_DEVICE Pack<T, kCount> load_pack_if(bool wanted, const T* from) {
+  using Words = PackWords<T, kCount>;
+  Words words = {};
+  CTH_UNROLL
+  for (int i = 0; i < Words::kPacks; ++i) {
+    load_words_if(wanted, from + i * Words::kEntries, words.word + 4 * i);
+  }
+  return __builtin_bit_cast(Pack<T, kCount>, words);
+}
 
 template <class T, int kCount>
 CTH_DEVICE void store_pack(T* to, const Pack<T, kCount>& pack) {
-  constexpr int kPacks = static_cast<int>(sizeof(Pack<T, kCount>) / kPackBytes);
-  struct Words {
-    std::uint32_t word[4 * kPacks];
-  };
+  using Words = PackWords<T, kCount>;
   const Words words = __builtin_bit_cast(Words, pack);
   CTH_UNROLL
-  for (int i = 0; i < kPacks; ++i) {
-    store_words(to + i * static_cast<int>(kPackBytes / sizeof(T)), words.word + 4 * i);
+  for (int i = 0; i < Words::kPacks; ++i) {
+    store_words(to + i * Words::kEntries, words.word + 4 * i);
   }
+}
+template <class T, int kCount>
+CTH_DEVICE void store_pack_if(bool wanted, T* to, const Pack<T, kCount>& pack) {
+  using Words = PackWords<T, kCount>;
+  const Words words = __builtin_bit_cast(Words, pack);
+  CTH_UNROLL
+  for (int i = 0; i < Words::kPacks; ++i) {
+    store_words_if(wanted, to + i * Words::kEntries, words.word + 4 * i);
+  }
+}
+
+/// Whether any bit of it is set; −0 has one.
+template <class T, int kCount>
+CTH_DEVICE bool has_bits(const Pack<T, kCount>& pack) {
+  using Words = PackWords<T, kCount>;
+  const Words words = __builtin_bit_cast(Words, pack);
+  std::uint32_t all = 0;
+  CTH_UNROLL
+  for (int i = 0; i < 4 * Words::kPacks; ++i) all |= words.word[i];
+  return all != 0;
 }
 
 }  // namespace device

@@ -53,6 +53,8 @@ void* shared_memory(std::size_t bytes, std::size_t alignment);
 void barrier();
 /// What lane `source` of the caller's warp passes in the same call; all 32 lanes take part.
 std::uint64_t shuffle(std::uint64_t bits, std::uint32_t source);
+/// Bit i: what lane i passes; likewise.
+std::uint32_t ballot(bool mine);
 // Round the operation: where another thread may run first, and what ThreadSanitizer is told.
 void before_atomic();
 void after_atomic(const void* address);
@@ -93,6 +95,10 @@ CTH_DEVICE T shuffle_xor(T value, std::uint32_t mask) {
 template <class T>
 CTH_DEVICE T shuffle_from(T value, std::uint32_t source) {
   return __shfl_sync(0xffffffffU, value, static_cast<int>(source));
+}
+/// Bit i: what lane i of the warp passes. All lanes of the warp call it.
+CTH_DEVICE std::uint32_t ballot(bool mine) {
+  return __ballot_sync(0xffffffffU, mine ? 1 : 0);
 }
 
 // Atomics on global or shared memory, relaxed; they return the old value.
@@ -154,6 +160,9 @@ CTH_DEVICE T shuffle_from(T value, std::uint32_t source) {
 template <class T>
 CTH_DEVICE T shuffle_xor(T value, std::uint32_t mask) {
   return shuffle_from(value, (thread_index() % kWarp) ^ mask);
+}
+CTH_DEVICE std::uint32_t ballot(bool mine) {
+  return simt::ballot(mine);
 }
 
 CTH_DEVICE std::uint32_t atomic_add(std::uint32_t* to, std::uint32_t value) {

@@ -14,6 +14,7 @@
 #include "kernels/block/kkt_maxima.cuh"
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/reduce.cuh"
+#include "kernels/block/zero_skip.cuh"
 #include "kernels/math/kkt.hpp"
 #include "kernels/math/penalty.hpp"
 #include "kernels/math/step.hpp"
@@ -46,16 +47,26 @@ struct ProxStepArguments {
   std::uint32_t* announcement = nullptr;
   // While it is not 0 a launch does nothing. Null: none does.
   const float* skip = nullptr;
+  // With kSkipZeros: which weights are zero. Without: where it says that this is not known.
+  ZeroSkip zeros = {};
 };
 
 /// What a launch does besides the step and the counts; or that it is the second half of a step,
-/// which has been counted.
-enum StepExtras : int { kNoExtras = 0, kCertificate = 1, kNorm = 2, kSecondHalf = 4 };
+/// which has been counted. kSkipZeros: weights that are zero are left out where that pays.
+enum StepExtras : int {
+  kNoExtras = 0,
+  kCertificate = 1,
+  kNorm = 2,
+  kSecondHalf = 4,
+  kSkipZeros = 8
+};
 
-/// Threads a multiprocessor: 64 registers each, but 80 for the certificate of 16- and 64-bit
-/// weights, which would spill.
+/// Threads a multiprocessor: 64 registers each, but 80 where those would spill: for the certificate
+/// of 16- and 64-bit weights, and where zeros are skipped.
 template <class Storage, int kExtras>
-inline constexpr std::uint32_t kStepThreads = (kExtras & kCertificate) != 0 && sizeof(Storage) != 4
+inline constexpr std::uint32_t kStepThreads = ((kExtras & kCertificate) != 0 &&
+                                               sizeof(Storage) != 4) ||
+                                                      (kExtras & kSkipZeros) != 0
                                                   ? 768
                                                   : kResidentThreads;
 
@@ -64,6 +75,9 @@ template <class Storage, class Step, class Penalty, int kExtras, std::uint32_t k
 struct TileStep {
   using Traits = StorageTraits<Storage>;
   using Compute = typename Traits::Compute;
+  using Stored = Storage;
+  static constexpr bool kGradient = Step::kGradient;
+  static constexpr bool kMomentum = Step::kMomentum;
   static constexpr int kUnit = static_cast<int>(kPackBytes / sizeof(Storage));
   static constexpr int kWide = static_cast<int>(sizeof(Compute) / sizeof(Storage));
   // 16-byte ones a unit.
@@ -118,6 +132,17 @@ struct TileStep {
     }
   }
 
+  /// The same for the entries of a unit.
+  CTH_DEVICE Pack<Storage> advance_unit(Pack<Compute, kUnit>& w, const Pack<Storage>& g,
+                                        Pack<Compute, kUnit>& v, std::int32_t entry) {
+    Pack<Storage> kept;
+    CTH_UNROLL
+    for (int e = 0; e < kUnit; ++e) {
+      kept.value[e] = advance(w.value[e], widen(g.value[e]), v.value[e], entry + e);
+    }
+    return kept;
+  }
+
   /// kCount units, kStride apart: all loads, then the rest. Offsets from one address an array are
   /// constants, which the instructions hold, so that registers are left for what is in flight.
   template <int kCount>
@@ -137,12 +162,7 @@ struct TileStep {
     }
     CTH_UNROLL
     for (int k = 0; k < kCount; ++k) {
-      Pack<Storage> kept;
-      CTH_UNROLL
-      for (int e = 0; e < kUnit; ++e) {
-        kept.value[e] =
-            advance(w[k].value[e], widen(g[k].value[e]), v[k].value[e], entry + k * kStep + e);
-      }
+      const Pack<Storage> kept = advance_unit(w[k], g[k], v[k], entry + k * kStep);
       device::store_pack(w_at + k * kStep, w[k]);
       if constexpr (Traits::kMaster) device::store_pack(stored + entry + k * kStep, kept);
       if constexpr (Step::kMomentum) device::store_pack(v_at + k * kStep, v[k]);
@@ -185,12 +205,27 @@ struct TileStep {
       CTH_NO_UNROLL
       for (; unit < whole; unit += kStride * kInFlight) units<kInFlight>(parts.head + unit * kUnit);
     }
+    rest(parts, unit, size);
+  }
+
+  /// Units from the thread's `unit` on, one at a time, and what is outside of them.
+  CTH_DEVICE void rest(const PackSplit<std::int32_t>& parts, std::int32_t unit, std::int32_t size) {
     CTH_NO_UNROLL
     for (; unit < parts.units; unit += kStride) units<1>(parts.head + unit * kUnit);
     CTH_NO_UNROLL
-    for (std::int32_t i = thread; i < size - parts.units * kUnit; i += kStride) {
+    for (auto i = static_cast<std::int32_t>(device::thread_index()); i < size - parts.units * kUnit;
+         i += kStride) {
       one(scalar_entry<kUnit>(parts, i));
     }
+  }
+
+  /// By so many entries.
+  CTH_DEVICE void move(std::int32_t entries) {
+    weight += entries;
+    stored += entries;
+    if constexpr (Step::kGradient) gradient += entries;
+    if constexpr (Step::kMomentum) velocity += entries;
+    begin += entries;
   }
 
   /// Without a step. Seldom: entries one by one.
@@ -288,6 +323,35 @@ CTH_DEVICE void publish(const ProxStepArguments<Compute>& args, StepShared<kThre
   if (stopped && args.announcement != nullptr) device::tell_host(args.announcement, stop.run);
   args.sums->ticket = 0;
   args.sums->nonfinite = 0;
+  if (args.zeros.state == nullptr) return;
+  const auto was = static_cast<ZeroState>(*args.zeros.state);
+  const ZeroState next = (kExtras & kSkipZeros) != 0 ? next_zero_state(was, total, args.zeros.rule)
+                                                     : ZeroState::kIgnore;
+  *args.zeros.state = static_cast<std::uint32_t>(next);
+}
+
+/// After the block's last add_group: its non-finite values, its ticket; the last block publishes.
+template <int kExtras, std::uint32_t kThreads, class Compute>
+CTH_DEVICE void finish_step(const ProxStepArguments<Compute>& args, std::uint64_t nonfinite,
+                            StepShared<kThreads>& shared) {
+  nonfinite = device::block_sum<kThreads>(nonfinite, shared.counts);
+  // All that other blocks read was written by thread 0, which therefore fences for the block.
+  if (device::thread_index() == 0) {
+    if (nonfinite != 0) device::atomic_add(&args.sums->nonfinite, nonfinite);
+    device::fence();
+    const std::uint64_t ticket = device::atomic_add(&args.sums->ticket, std::uint64_t{1});
+    device::fence();
+    shared.is_last = ticket + 1 == device::block_count() ? 1 : 0;
+  }
+  device::sync_block();
+  if (shared.is_last != 0) publish<kExtras>(args, shared);
+}
+
+/// True when a step has to do nothing: the rule held, or the caller's flag leaves it out.
+CTH_DEVICE bool leaves_out(const StepHeader* status, const float* skip) {
+  // The flag is written by the last block only, after every block has taken its ticket.
+  if (status->stopped != 0) return true;
+  return skip != nullptr && *skip != 0.0f;
 }
 
 /// λ = 0 and no count for tensors of group −1. Touches nothing once status->stopped is set, nor
@@ -301,9 +365,9 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
   using Compute = typename Traits::Compute;
   using Shared = StepShared<kThreads>;
   CTH_SHARED(Shared, shared);
-  // The flag is written by the last block only, after every block has taken its ticket.
-  if (args.status->stopped != 0) return;
-  if (args.skip != nullptr && *args.skip != 0.0f) return;
+  if (leaves_out(args.status, args.skip)) return;
+  ZeroState zeros = ZeroState::kIgnore;  // written when the flag of leaves_out() is
+  if constexpr ((kExtras & kSkipZeros) != 0) zeros = static_cast<ZeroState>(*args.zeros.state);
   const TileRange range =
       tiles_of_block(args.list.tile_count, device::block_index(), device::block_count());
 
@@ -341,8 +405,12 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
         step,
         penalty.on(tile.tensor, threshold),
         {lambda}};
+    const TileZeros tile_zeros = zeros_of_tile(args.zeros, i, zeros);
     if (Step::kGradient && tensor.g == nullptr) {
       tile_step.look(tile.size);
+      if (zeros == ZeroState::kFind) forget_tile<kThreads>(tile_zeros);
+    } else if constexpr ((kExtras & kSkipZeros) != 0) {
+      step_living(tile_step, tile.size, tile_zeros);
     } else {
       tile_step.run(tile.size);
     }
@@ -359,18 +427,7 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
     }
   }
   if (group >= 0) add_group<kExtras>(args, group, tally, shared);
-  nonfinite = device::block_sum<kThreads>(nonfinite, shared.counts);
-
-  // All that other blocks read was written by thread 0, which therefore fences for the block.
-  if (device::thread_index() == 0) {
-    if (nonfinite != 0) device::atomic_add(&args.sums->nonfinite, nonfinite);
-    device::fence();
-    const std::uint64_t ticket = device::atomic_add(&args.sums->ticket, std::uint64_t{1});
-    device::fence();
-    shared.is_last = ticket + 1 == device::block_count() ? 1 : 0;
-  }
-  device::sync_block();
-  if (shared.is_last != 0) publish<kExtras>(args, shared);
+  finish_step<kExtras>(args, nonfinite, shared);
 }
 
 }  // namespace cuthresh

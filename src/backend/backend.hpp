@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,6 +20,7 @@
 
 #include "backend/dtype.hpp"
 #include "backend/image_ops.hpp"
+#include "backend/small_network.hpp"
 #include "kernels/math/control.hpp"
 #include "kernels/math/step_rate.hpp"
 #include "kernels/math/stop_rule.hpp"
@@ -104,6 +106,13 @@ constexpr bool reads_gradient(StepKind kind) {
   return kind != StepKind::kThreshold;
 }
 
+/// Whether steps leave out weights that are zero (Backend::skip_zeros).
+enum class ZeroSkipping : std::uint8_t {
+  kOff,
+  kAuto,  ///< where it gains: in a list that no cache holds, while half of what is counted is zero
+  kOn
+};
+
 /// What fused steps left behind since the last set_stop.
 struct StepStatus {
   std::vector<std::uint64_t> nnz;  ///< a group, after the last step
@@ -173,6 +182,22 @@ class ProxPlan {
   Dtype dtype_;
 };
 
+/// Work that capture() took down and replay() enqueues. All that it uses, arrays and plans,
+/// outlives it.
+class StepGraph {
+ public:
+  virtual ~StepGraph() = default;
+  StepGraph() = default;
+  StepGraph(const StepGraph&) = delete;
+  StepGraph& operator=(const StepGraph&) = delete;
+};
+
+/// A graph, or why there is none.
+struct Captured {
+  std::unique_ptr<StepGraph> graph;
+  std::string refusal = {};
+};
+
 enum class Operation : std::uint8_t {
   kDense,
   kMse,
@@ -185,7 +210,9 @@ enum class Operation : std::uint8_t {
   kPool,
   kBatchNorm,
   kDropout,
-  kImages
+  kImages,
+  kGraph,
+  kSmallNetwork
 };
 
 class Backend {
@@ -218,18 +245,24 @@ class Backend {
   /// the two streams is being captured, the order is the caller's. CUDA: the caller's cudaStream_t,
   /// null being the default stream, which outlives its use here. CPU: null.
   virtual void set_stream(void* stream) = 0;
-  /// Called after every step that is enqueued without a look at it: waits where the device is too
+  /// Called after `steps` that are enqueued without a look at them: waits where the device is too
   /// far behind, so that few steps are enqueued beyond one that stops. Nothing is read back.
-  virtual void throttle() = 0;
+  virtual void throttle(std::int64_t steps = 1) = 0;
+  /// Takes down what `enqueue` enqueues, which is not done now. What it needs beside that, such as
+  /// memory, must be there: the same calls have been made before. Nothing that waits or gives
+  /// memory. Where it cannot be done the stream is as before, and the refusal says why.
+  virtual Captured capture(const std::function<void()>& enqueue) = 0;
+  virtual void replay(StepGraph& graph) = 0;
 
   // Networks.
   virtual void dense_forward(const DenseForward& args) = 0;
   virtual void dense_backward(const DenseBackward& args) = 0;
   virtual void mse(const LossArgs& args) = 0;
   virtual void softmax_cross_entropy(const LossArgs& args) = 0;
-  /// to[i] = from[index[i]] for rows of `row_bytes` bytes.
+  /// to[i] = from[index[first + i]] for rows of `row_bytes` bytes, first being where the step's
+  /// rows begin.
   virtual void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                           std::size_t row_bytes) = 0;
+                           std::size_t row_bytes, const StepRows& of_step = {}) = 0;
   /// to[i] uniform on [−bound, bound) by Philox (kernels/math/philox.hpp), the same in every room.
   virtual void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                                   std::uint32_t stream) = 0;
@@ -268,6 +301,9 @@ class Backend {
   void set_rates(ProxPlan& plan, std::span<const StepRate> rates);
   /// Of a plan with one.
   void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
+  /// The learning rate of every rate = learning_rate[s mod length], device memory, s being the step
+  /// that the plan takes next.
+  virtual void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) = 0;
   /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
   /// which reads none). What reads gradients refuses null ones. While a stream is captured this is
   /// part of the graph, and each replay sets them again.
@@ -276,12 +312,24 @@ class Backend {
   /// While *flag, device memory, is not 0, steps and control() do nothing and count for nothing (a
   /// gradient scaler that found an overflow says so). Null: every step is taken.
   virtual void set_skip(ProxPlan& plan, const float* flag) = 0;
+  /// Steps need not read and write weights that are zero from here on; all that they leave has the
+  /// same bits. In return nothing but calls with this plan writes its weights: whoever does says so
+  /// afterwards by set_stop, set_control, restore_control, or this once more, which forget what was
+  /// zero. A new plan has kOff. A room may do without, as the CPU room does; so do plans of other
+  /// types than float32, and of kThreshold, whose weights are written elsewhere.
+  virtual void skip_zeros(ProxPlan& /*plan*/, ZeroSkipping /*how*/) {}
   /// Sets the rule and clears the status.
   virtual void set_stop(ProxPlan& plan, const StopRule& rule) = 0;
   /// w ← soft(w − αg, αλ) over the list (αv in place of αg with momentum) with counts, in one
   /// pass; then the stop rule. Does nothing once stopped. Tensors without a gradient stay as they
   /// are and are counted.
   virtual void prox_step(ProxPlan& plan) = 0;
+  /// prox_step with the gradients of a small network over these rows, which it works out itself:
+  /// the plan's tensors are the weights and biases of its layers, in that order, all of them are
+  /// stepped, and the plan's own gradients are not read. Does nothing once stopped, nor while the
+  /// skip flag is set. Sums over rows have the same bits in every run, not those of
+  /// dense_backward().
+  virtual void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) = 0;
   /// Makes the steps since the last set_stop a controlled run: control() and keep_targets() follow
   /// `rule` and these targets, and λ is 0 to begin with. The next set_stop ends it.
   virtual void set_control(ProxPlan& plan, const ControlRule& rule,

@@ -35,6 +35,7 @@ void CudaBackend::set_control(ProxPlan& plan, const ControlRule& rule,
   const std::size_t bytes = p.groups() * compute_bytes(p.dtype());
   context_.zero(p.lambda(), bytes);
   context_.zero(p.keep_lambda<float>(), bytes);
+  p.zeros.forget();
 }
 
 void CudaBackend::control(ProxPlan& plan) {
@@ -96,6 +97,7 @@ void CudaBackend::restore_control(ProxPlan& plan, const ControlState& state) {
   context_.upload(&p.status()->steps, &steps, sizeof steps);
   set_lambda(plan, state.lambda);
   context_.upload(p.control_groups(), targets.data(), targets.size() * sizeof(ControlGroup));
+  p.zeros.forget();
 }
 
 void CudaBackend::keep_targets(ProxPlan& plan) {

@@ -15,7 +15,7 @@ namespace {
 /// Elements of a tile: 8192, or less in a list that would otherwise not keep all processors busy.
 /// Never below 1024, four elements a thread. A multiple of 8, so that tiles of aligned tensors are
 /// aligned.
-std::int64_t tile_elements(std::int64_t elements, std::int64_t processors) {
+std::int64_t elements_of_tile(std::int64_t elements, std::int64_t processors) {
   const std::int64_t each = elements / std::max<std::int64_t>(1, 2 * processors);
   return std::clamp<std::int64_t>(each / 1024 * 1024, 1024, kTileElements);
 }
@@ -45,6 +45,7 @@ void check_device(Context& context, const std::string& where, const char* name, 
 CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::int32_t group_count,
                    StepKind kind, Dtype dtype)
     : ProxPlan(dtype),
+      zeros(context),
       context_(context),
       kind_(kind),
       groups_(static_cast<std::size_t>(group_count)),
@@ -73,7 +74,8 @@ CudaPlan::CudaPlan(Context& context, std::span<const ProxTensor> tensors, std::i
     if (tensor.group >= 0) penalised_ += tensor.size;
   }
   std::vector<Tile> tiles;
-  const std::int64_t each = tile_elements(elements, context.processors());
+  const std::int64_t each = elements_of_tile(elements, context.processors());
+  tile_elements_ = each;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     for (std::int64_t begin = 0; begin < tensors[t].size; begin += each) {
       tiles.push_back({begin, static_cast<std::int32_t>(t),

@@ -9,10 +9,12 @@
 
 #include "backend/checks.hpp"
 #include "cuda/context.hpp"
+#include "cuda/zero_bits.hpp"
 #include "kernels/block/keep_largest.cuh"
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/select.cuh"
 #include "kernels/block/share_target.cuh"
+#include "kernels/math/step_number.hpp"
 
 namespace cuthresh::cuda {
 
@@ -76,6 +78,7 @@ class CudaPlan final : public ProxPlan {
   ControlRule control_rule;
   ControlLayout control;  ///< of the controlled run; no targets: there is none
   bool frozen = false;
+  ZeroBits zeros;
   /// While it is not 0, in device memory, steps and control() do nothing; null: never.
   const float* skip = nullptr;
   /// A graph sets gradients when it is replayed, so what device memory names is not known here.
@@ -95,6 +98,7 @@ class CudaPlan final : public ProxPlan {
   std::size_t rate_count() const { return rate_count_; }
   std::size_t status_bytes() const { return sizeof(StepHeader) + groups_ * sizeof(std::uint64_t); }
   std::int64_t tile_count() const { return tile_count_; }
+  std::int64_t tile_elements() const { return tile_elements_; }
   /// Elements of all penalised tensors.
   std::int64_t penalised() const { return penalised_; }
 
@@ -126,6 +130,7 @@ class CudaPlan final : public ProxPlan {
   std::size_t groups_;
   std::size_t rate_count_;
   std::int64_t tile_count_ = 0;
+  std::int64_t tile_elements_ = 0;
   std::int64_t penalised_ = 0;
   // Offsets in the block.
   std::size_t end_ = 0;
@@ -142,5 +147,17 @@ class CudaPlan final : public ProxPlan {
   std::uint32_t* announced_on_device_ = nullptr;  // the device's
   std::uint32_t run_ = 0;
 };
+
+/// The status that steps of `plan` leave; null without a plan.
+inline const StepHeader* header_of(const ProxPlan* plan) {
+  return plan == nullptr ? nullptr : static_cast<const CudaPlan*>(plan)->status();
+}
+/// The step that `plan` takes next; without a plan, `number`.
+inline StepNumber step_number(const ProxPlan* plan, std::int64_t number) {
+  return {plan == nullptr ? nullptr : &header_of(plan)->steps, number};
+}
+inline RowsOfStep rows_of(const StepRows& of_step) {
+  return {step_number(of_step.plan, of_step.step), of_step.batch, of_step.steps_an_epoch};
+}
 
 }  // namespace cuthresh::cuda

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 
 #include "backend/checks.hpp"
 #include "cuda/backend_impl.hpp"
@@ -19,6 +20,13 @@ constexpr std::uint32_t kThreads = 256;
 template <class Storage, class Step, class Compute, class Penalty>
 void launch_step(Context& context, const Launch& how, const ProxStepArguments<Compute>& args,
                  const Penalty& penalty) {
+  // Other types have no such kernels: ZeroBits are kept of float32 alone.
+  if constexpr (Step::kGradient && std::is_same_v<Storage, float>) {
+    if (args.zeros.words != nullptr) {
+      return launch(context, how, prox_step_kernel<Storage, Step, Penalty, kSkipZeros, kThreads>,
+                    args, penalty);
+    }
+  }
   launch(context, how, prox_step_kernel<Storage, Step, Penalty, kNoExtras, kThreads>, args,
          penalty);
 }
@@ -142,6 +150,7 @@ void CudaBackend::set_stop(ProxPlan& plan, const StopRule& rule) {
   context_.zero(p.status(), p.status_bytes());
   p.control = {};
   p.frozen = false;
+  p.zeros.forget();
 }
 
 void CudaBackend::prox_step(ProxPlan& plan) {

@@ -1,34 +1,16 @@
 #include "io/report.hpp"
 
-#include <charconv>
-#include <cmath>
 #include <cstddef>
-#include <nlohmann/json.hpp>
-#include <optional>
-#include <type_traits>
 #include <utility>
+
+#include "io/numbers.hpp"
 
 namespace cuthresh {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;
-
-// JSON has no NaN and no infinity.
-OrderedJson number(double value) {
-  return std::isfinite(value) ? OrderedJson(value) : OrderedJson(nullptr);
-}
-
-OrderedJson number(const std::optional<double>& value) {
-  return value ? number(*value) : OrderedJson(nullptr);
-}
-
-OrderedJson number(const std::optional<std::int64_t>& value) {
-  return value ? OrderedJson(*value) : OrderedJson(nullptr);
-}
-
 OrderedJson numbers(const std::vector<double>& values) {
   OrderedJson list = OrderedJson::array();
-  for (const double value : values) list.push_back(number(value));
+  for (const double value : values) list.push_back(json_number(value));
   return list;
 }
 
@@ -36,12 +18,12 @@ OrderedJson layer_json(const LayerResult& layer) {
   return {{"name", layer.name},
           {"numel", layer.numel},
           {"nnz", layer.nnz},
-          {"target_nnz", number(layer.target_nnz)},
-          {"shared_target_nnz", number(layer.shared_target_nnz)},
-          {"lambda", number(layer.lambda)},
-          {"kkt_nonzero", number(layer.kkt_nonzero)},
-          {"kkt_zero", number(layer.kkt_zero)},
-          {"gradient_nonzero", number(layer.gradient_nonzero)},
+          {"target_nnz", json_number(layer.target_nnz)},
+          {"shared_target_nnz", json_number(layer.shared_target_nnz)},
+          {"lambda", json_number(layer.lambda)},
+          {"kkt_nonzero", json_number(layer.kkt_nonzero)},
+          {"kkt_zero", json_number(layer.kkt_zero)},
+          {"gradient_nonzero", json_number(layer.gradient_nonzero)},
           {"reached", layer.reached}};
 }
 
@@ -50,24 +32,13 @@ OrderedJson round_json(const RoundResult& round) {
           {"lambda", numbers(round.lambda)},
           {"nnz", round.nnz},
           {"steps", round.steps},
-          {"train_loss", number(round.train_loss)},
-          {"test_loss", number(round.test_loss)},
-          {"train_accuracy", number(round.train_accuracy)},
-          {"test_accuracy", number(round.test_accuracy)},
+          {"train_loss", json_number(round.train_loss)},
+          {"test_loss", json_number(round.test_loss)},
+          {"train_accuracy", json_number(round.train_accuracy)},
+          {"test_accuracy", json_number(round.test_accuracy)},
           {"hit", round.hit},
           {"diverged", round.diverged},
-          {"seconds", number(round.seconds)}};
-}
-
-// Shortest text that reads back to the same bits; empty for what is not finite.
-template <typename Number>
-void append_number(std::string& text, Number value) {
-  if constexpr (std::is_floating_point_v<Number>) {
-    if (!std::isfinite(value)) return;
-  }
-  char digits[32];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value);
-  text.append(digits, end.ptr);
+          {"seconds", json_number(round.seconds)}};
 }
 
 template <typename Number>
@@ -78,27 +49,7 @@ void append_list(std::string& text, const std::vector<Number>& values) {
   }
 }
 
-OrderedJson scores_json(const std::optional<NetworkScores>& scores) {
-  if (!scores) return nullptr;
-  return {{"steps", scores->steps},
-          {"train_loss", number(scores->train_loss)},
-          {"test_loss", number(scores->test_loss)},
-          {"train_accuracy", number(scores->train_accuracy)},
-          {"test_accuracy", number(scores->test_accuracy)}};
-}
-
 /// The four columns that steps and rounds share.
-template <typename Row>
-void append_losses(std::string& text, const Row& row) {
-  append_number(text, row.train_loss);
-  text += ',';
-  append_number(text, row.test_loss);
-  for (const std::optional<double>& accuracy : {row.train_accuracy, row.test_accuracy}) {
-    text += ',';
-    if (accuracy) append_number(text, *accuracy);
-  }
-}
-
 }  // namespace
 
 std::string outcome_name(Outcome outcome) {
@@ -133,19 +84,19 @@ std::string result_json(const FitResult& result, const FitConfig& config,
                             {"why_stopped", result.why_stopped},
                             {"nnz", result.nnz},
                             {"numel", result.numel},
-                            {"target_nnz", number(result.target_nnz)},
-                            {"tolerance", number(config.sparsity.tolerance)},
-                            {"sparsity", number(sparsity)},
+                            {"target_nnz", json_number(result.target_nnz)},
+                            {"tolerance", json_number(config.sparsity.tolerance)},
+                            {"sparsity", json_number(sparsity)},
                             {"rounds", result.rounds.size()},
                             {"best_round", result.best_round},
                             {"steps_total", result.steps_total},
-                            {"train_loss", number(result.train_loss)},
-                            {"test_loss", number(result.test_loss)},
-                            {"train_accuracy", number(result.train_accuracy)},
-                            {"test_accuracy", number(result.test_accuracy)},
+                            {"train_loss", json_number(result.train_loss)},
+                            {"test_loss", json_number(result.test_loss)},
+                            {"train_accuracy", json_number(result.train_accuracy)},
+                            {"test_accuracy", json_number(result.test_accuracy)},
                             {"dense", scores_json(result.dense)},
                             {"before_debias", scores_json(result.before_debias)},
-                            {"seconds", number(result.seconds)},
+                            {"seconds", json_number(result.seconds)},
                             {"device", result.device},
                             {"bytes_to_host", result.bytes_to_host},
                             {"bytes_to_host_search", result.bytes_to_host_search},

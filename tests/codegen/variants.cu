@@ -21,6 +21,10 @@ CTH_STEP(double, double, NesterovStep, L1Penalty, kBoth);
 CTH_STEP(Bf16, float, PlainStep, L1Penalty, kNoExtras);
 CTH_STEP(Bf16, float, NesterovStep, L1Penalty, kBoth);
 CTH_STEP(Fp16, float, NesterovStep, L1Penalty, kBoth);
+CTH_STEP(float, float, PlainStep, L1Penalty, kSkipZeros);
+CTH_STEP(float, float, ThresholdStep, L1Penalty, kSkipZeros);
+CTH_STEP(double, double, PlainStep, L1Penalty, kSkipZeros);
+CTH_STEP(Bf16, float, NesterovStep, L1Penalty, kSkipZeros);
 #undef CTH_STEP
 
 template __global__ void count_nonzero_kernel<double>(CountNonzeroArguments);

@@ -151,9 +151,19 @@ bool Scheduler::exchange(std::uint32_t warp) {
     if (lanes[i].state != State::kAtShuffle) return false;
   }
   std::uint64_t offered[kWarp];
-  for (std::uint32_t i = 0; i < kWarp; ++i) offered[i] = lanes[i].bits;
+  std::uint64_t votes = 0;
+  std::uint32_t voters = 0;
   for (std::uint32_t i = 0; i < kWarp; ++i) {
-    lanes[i].bits = offered[lanes[i].source];
+    offered[i] = lanes[i].bits;
+    voters += lanes[i].source == kAllLanes ? 1U : 0U;
+    votes |= std::uint64_t{offered[i] != 0} << i;
+  }
+  if (voters % kWarp != 0) {
+    throw Fault("lanes of a warp are at a ballot, others at a shuffle (" + where(warp * kWarp) +
+                ")");
+  }
+  for (std::uint32_t i = 0; i < kWarp; ++i) {
+    lanes[i].bits = voters == 0 ? offered[lanes[i].source] : votes;
     lanes[i].state = State::kReady;
   }
   return true;
@@ -284,6 +294,14 @@ std::uint64_t Scheduler::shuffle(std::uint64_t bits, std::uint32_t source) {
   return me.bits;
 }
 
+std::uint32_t Scheduler::ballot(bool mine) {
+  Thread& me = threads_[current_];
+  me.bits = mine ? 1 : 0;
+  me.source = kAllLanes;
+  wait(State::kAtShuffle);
+  return static_cast<std::uint32_t>(me.bits);
+}
+
 // Atomics are relaxed; with a fence before the writer's and one after the reader's they order the
 // two threads, as fences do in C++ and PTX.
 void Scheduler::after_atomic(const void* address) {
@@ -322,6 +340,9 @@ void barrier() {
 }
 std::uint64_t shuffle(std::uint64_t bits, std::uint32_t source) {
   return scheduler().shuffle(bits, source);
+}
+std::uint32_t ballot(bool mine) {
+  return scheduler().ballot(mine);
 }
 void before_atomic() {
   scheduler().maybe_yield();

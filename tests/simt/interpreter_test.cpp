@@ -171,6 +171,34 @@ TEST(Interpreter, ShufflesExchangeInsideAWarp) {
   });
 }
 
+CTH_KERNEL(64) ballot_kernel(std::uint32_t* votes) {
+  const std::uint32_t me = thread_index();
+  const std::uint32_t first = ballot(me % 3 == 0);
+  votes[me] = first ^ ballot(me >= 40);
+}
+
+TEST(Interpreter, BallotsHaveABitALane) {
+  for_each_order([] {
+    SCOPED_TRACE(simt::order_name());
+    std::vector<std::uint32_t> votes(64);
+    simt::launch(1, 64, ballot_kernel, votes.data());
+    // 0, 3, … of the first warp, 33, 36, … of the second; from 40 on its upper 24 lanes.
+    for (std::size_t i = 0; i < 64; ++i) {
+      EXPECT_EQ(votes[i], i < 32 ? 0x49249249U : 0x92492492U ^ 0xffffff00U) << i;
+    }
+  });
+}
+
+CTH_KERNEL(32) mixed_kernel(std::uint32_t* to) {
+  const std::uint32_t me = thread_index();
+  to[me] = me < 9 ? ballot(true) : shuffle_xor(me, 1);
+}
+
+TEST(Interpreter, LanesAtABallotAndAtAShuffleAreAFault) {
+  std::vector<std::uint32_t> to(32);
+  EXPECT_THROW(simt::launch(1, 32, mixed_kernel, to.data()), simt::Fault);
+}
+
 struct Bytes {
   unsigned char byte[37];
 };

@@ -16,6 +16,7 @@
 namespace cuthresh::simt {
 
 inline constexpr std::uint32_t kWarp = device::kWarp;
+inline constexpr std::uint32_t kAllLanes = kWarp;       // a ballot's source
 inline constexpr std::size_t kSharedLimit = 48 * 1024;  // what a kernel may declare statically
 
 enum class State : std::uint8_t { kReady, kWantsShared, kAtBarrier, kAtShuffle, kEnded };
@@ -47,6 +48,7 @@ class Scheduler {
   void* shared(std::size_t bytes, std::size_t alignment);
   void barrier();
   std::uint64_t shuffle(std::uint64_t bits, std::uint32_t source);
+  std::uint32_t ballot(bool mine);
   void after_atomic(const void* address);
   void before_fence();
   void before_fresh_read();

@@ -45,6 +45,15 @@ class FitTest : public ::testing::Test {
     return config;
   }
 
+  /// The same in one training, which ends with exactly 40.
+  FitConfig small_one_run() const {
+    FitConfig config = small();
+    config.search.method = "one-run";
+    config.search.lambda.clear();
+    config.sparsity.tolerance = 0.0;
+    return config;
+  }
+
   /// Two classes (the exclusive or of two inputs) in mini-batches, at a fixed λ.
   FitConfig classes() const {
     const fs::path csv = folder_ / "xor.csv";

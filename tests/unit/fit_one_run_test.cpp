@@ -15,10 +15,7 @@ namespace {
 class OneRun : public FitTest {
  protected:
   FitConfig one_run() const {
-    FitConfig config = small();
-    config.search.method = "one-run";
-    config.search.lambda.clear();
-    config.sparsity.tolerance = 0.0;
+    FitConfig config = small_one_run();
     config.run.force = true;
     return config;
   }

@@ -18,12 +18,9 @@ class Targets : public FitTest {
  protected:
   /// Layers of 96, 128 and 8 weights.
   FitConfig three_layers() const {
-    FitConfig config = small();
+    FitConfig config = small_one_run();
     config.model.widths = {6, 16, 8, 1};
     config.sparsity.target_nnz.reset();
-    config.sparsity.tolerance = 0.0;
-    config.search.method = "one-run";
-    config.search.lambda.clear();
     config.run.force = true;
     return config;
   }

@@ -19,10 +19,7 @@ using ::testing::HasSubstr;
 class Path : public FitTest {
  protected:
   FitConfig to_path() const {
-    FitConfig config = small();
-    config.search.method = "one-run";
-    config.search.lambda.clear();
-    config.sparsity.tolerance = 0.0;
+    FitConfig config = small_one_run();
     config.train.steps = 200;
     return config;
   }

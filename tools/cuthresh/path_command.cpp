@@ -103,11 +103,9 @@ const CLI::App* add_path(CLI::App& app, PathArguments& arguments) {
 int run_path(const PathArguments& arguments) {
   const FitConfig config = configuration(arguments.run);
   const Style style = detect_style();
-  Reporter::Mode mode = stderr_is_terminal() ? Reporter::Mode::kTerminal : Reporter::Mode::kPlain;
-  if (arguments.run.quiet) mode = Reporter::Mode::kQuiet;
 
   const InterruptGuard guard;
-  Reporter reporter(mode, style, config.search.rounds());
+  Reporter reporter(arguments.run.quiet, style, config.search.rounds());
   PathReporter shown(reporter);
   const PathResult result = path(config, arguments.targets, !arguments.cold, &shown);
   reporter.clear();

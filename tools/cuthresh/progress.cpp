@@ -24,15 +24,17 @@ void write_stderr(const std::string& text) {
 
 }  // namespace
 
-Reporter::Reporter(Mode mode, Style style, std::int64_t max_rounds)
-    : mode_(mode),
+Reporter::Reporter(bool quiet, Style style, std::int64_t max_rounds)
+    : mode_(quiet                  ? Mode::kQuiet
+            : stderr_is_terminal() ? Mode::kTerminal
+                                   : Mode::kPlain),
       style_(style),
       max_rounds_(max_rounds),
       logger_(std::make_shared<spdlog::logger>("cuthresh",
                                                std::make_shared<spdlog::sinks::stderr_sink_st>())),
       logged_(Clock::now()) {
-  logger_->set_pattern(mode == Mode::kPlain ? "[%H:%M:%S] %v" : "%v");
-  if (mode == Mode::kQuiet) logger_->set_level(spdlog::level::off);
+  logger_->set_pattern(mode_ == Mode::kPlain ? "[%H:%M:%S] %v" : "%v");
+  if (mode_ == Mode::kQuiet) logger_->set_level(spdlog::level::off);
 }
 
 Reporter::~Reporter() {

@@ -16,8 +16,7 @@ namespace cuthresh::command {
 /// destroyed.
 class Reporter final : public FitObserver {
  public:
-  enum class Mode { kTerminal, kPlain, kQuiet };
-  Reporter(Mode mode, Style style, std::int64_t max_rounds);
+  Reporter(bool quiet, Style style, std::int64_t max_rounds);
   ~Reporter() override;
   Reporter(const Reporter&) = delete;
   Reporter& operator=(const Reporter&) = delete;
@@ -33,6 +32,7 @@ class Reporter final : public FitObserver {
 
  private:
   using Clock = std::chrono::steady_clock;
+  enum class Mode { kTerminal, kPlain, kQuiet };
 
   void log(const std::string& line);
 
