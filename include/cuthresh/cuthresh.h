@@ -225,8 +225,9 @@ typedef struct cth_rate64 {
 CTH_C_API cth_status cth_plan_set_rates64(cth_plan* plan, const cth_rate64* rates, size_t count);
 CTH_C_API cth_status cth_plan_set_lambda64(cth_plan* plan, const double* lambda, size_t count);
 /* Of 16-bit plans, after anyone but this library has written weights (a state was loaded): master
-   copies whose rounding is not the weight become the weight; the others keep their precision. Only
-   enqueues; other plans have none, and nothing happens. */
+   copies whose rounding is not the weight become the weight; the others keep their precision.
+   Plans of CTH_STEP_THRESHOLD do it before each step by themselves. Only enqueues; plans of other
+   dtypes have none, and nothing happens. */
 CTH_C_API cth_status cth_plan_refresh_masters(cth_plan* plan);
 /* As it is now, rounded to float32. */
 CTH_C_API cth_status cth_plan_read_lambda(cth_plan* plan, float* lambda, size_t count);

@@ -1,7 +1,7 @@
 """Training to a prescribed sparsity: fused proximal steps, exact counts, and a controller that finds λ.
 
-Arrays are NumPy's, anything with __dlpack__, or Python buffers: float32, contiguous, worked on in
-place. `cuthresh.torch` has an optimizer and a controller for PyTorch."""
+Arrays are NumPy's, anything with __dlpack__, or Python buffers: float32, float64, float16 or bfloat16
+(all of a plan the same), contiguous, worked on in place. `cuthresh.torch` has an optimizer and a controller for PyTorch."""
 
 from . import allocate
 from ._library import library_path, version

@@ -29,23 +29,24 @@ class PlanTensorStruct(Structure):
 
 
 class PlanOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("kind", c_int32), ("groups", c_int32), ("rates", c_int32)]
+    _fields_ = [("struct_size", c_size_t), ("kind", c_int32), ("groups", c_int32), ("rates", c_int32),
+                ("masters", POINTER(TensorStruct))]
 
 
-class RateStruct(Structure):
-    _fields_ = [("learning_rate", c_float), ("momentum", c_float), ("weight_decay", c_float)]
+class RateStruct(Structure):  # cth_rate64
+    _fields_ = [("learning_rate", c_double), ("momentum", c_double), ("weight_decay", c_double)]
 
 
 class StepStatusStruct(Structure):
     _fields_ = [("steps", c_int64), ("nonzeros", c_uint64), ("nonfinite", c_uint64), ("stopped", c_int32)]
 
 
-class BracketStruct(Structure):
-    _fields_ = [("low", c_float), ("high", c_float)]
+class BracketStruct(Structure):  # cth_bracket64
+    _fields_ = [("low", c_double), ("high", c_double)]
 
 
-class MedianStruct(Structure):
-    _fields_ = [("inside", c_uint64), ("median", c_float)]
+class MedianStruct(Structure):  # cth_median64
+    _fields_ = [("inside", c_uint64), ("median", c_double)]
 
 
 class KktStruct(Structure):
@@ -87,8 +88,9 @@ SIGNATURES = {
     "cth_plan_destroy": (None, [c_void_p]),
     "cth_plan_extents": (c_int, [c_void_p, POINTER(c_size_t), POINTER(c_size_t)]),
     "cth_plan_set_gradients": (c_int, [c_void_p, POINTER(c_void_p), c_size_t]),
-    "cth_plan_set_rates": (c_int, [c_void_p, POINTER(RateStruct), c_size_t]),
-    "cth_plan_set_lambda": (c_int, [c_void_p, POINTER(c_float), c_size_t]),
+    "cth_plan_set_rates64": (c_int, [c_void_p, POINTER(RateStruct), c_size_t]),
+    "cth_plan_set_lambda64": (c_int, [c_void_p, POINTER(c_double), c_size_t]),
+    "cth_plan_refresh_masters": (c_int, [c_void_p]),
     "cth_plan_read_lambda": (c_int, [c_void_p, POINTER(c_float), c_size_t]),
     "cth_plan_set_skip": (c_int, [c_void_p, c_void_p]),
     "cth_prox_step": (c_int, [c_void_p]),
@@ -96,8 +98,8 @@ SIGNATURES = {
     "cth_plan_read_counts": (c_int, [c_void_p, POINTER(c_uint64), c_size_t]),
     "cth_plan_restart": (c_int, [c_void_p]),
     "cth_count_nonzero": (c_int, [c_void_p, POINTER(c_uint64), c_size_t]),
-    "cth_bracket_median": (c_int, [c_void_p, c_int, POINTER(BracketStruct), POINTER(MedianStruct), c_size_t]),
-    "cth_kth_magnitude": (c_int, [c_void_p, c_int, c_int64, POINTER(c_float)]),
+    "cth_bracket_median64": (c_int, [c_void_p, c_int, POINTER(BracketStruct), POINTER(MedianStruct), c_size_t]),
+    "cth_kth_magnitude64": (c_int, [c_void_p, c_int, c_int64, POINTER(c_double)]),
     "cth_kkt_residual": (c_int, [c_void_p, POINTER(KktStruct), c_size_t]),
     "cth_controller_create": (c_int, [c_void_p, POINTER(TargetStruct), c_size_t, POINTER(ControllerOptions),
                                       POINTER(c_void_p)]),

@@ -26,7 +26,8 @@ class Memory(NamedTuple):
 
 
 _TYPES = {"f4": _abi.FLOAT32, "f8": _abi.FLOAT64, "f2": _abi.FLOAT16}
-_ITEM_SIZES = {_abi.FLOAT32: 4, _abi.FLOAT64: 8}
+_FORMATS = {"f": _abi.FLOAT32, "d": _abi.FLOAT64, "e": _abi.FLOAT16}
+_EXPECTED = "expected float32, float64, float16 or bfloat16"
 
 
 def memory_of(array, what="array", writable=True, stream=None):
@@ -39,9 +40,6 @@ def memory_of(array, what="array", writable=True, stream=None):
         memory, read_only = _of_dlpack(array, what, stream)
     else:
         memory, read_only = _of_buffer(array, what)
-    if memory.dtype != _abi.FLOAT32:
-        raise TypeError(f"{what}: expected float32 (got {_abi.DTYPE_NAMES[memory.dtype]}); convert it once, e.g. "
-                        "x.astype('float32'), and keep the result: it is worked on in place")
     if writable and read_only:
         raise ValueError(f"{what}: is read-only, and it is changed in place; pass a copy that can be written")
     return memory
@@ -55,9 +53,11 @@ def _refuse_strides(what):
 def _of_array_interface(array, what):
     view = array.__array_interface__
     kind = view["typestr"]
-    if kind[0] == ">" or kind[1:] not in _TYPES:
-        raise TypeError(f"{what}: expected float32 in this machine's byte order (got {kind}); convert it once, "
-                        "e.g. x.astype('float32'), and keep the result")
+    # NumPy has no bfloat16 of its own: that of ml_dtypes looks like two bytes of anything.
+    dtype = _abi.BFLOAT16 if str(getattr(array, "dtype", "")) == "bfloat16" else _TYPES.get(kind[1:])
+    if kind[0] == ">" or dtype is None:
+        raise TypeError(f"{what}: {_EXPECTED} in this machine's byte order (got {kind}); convert it once, e.g. "
+                        "x.astype('float32'), and keep the result: it is worked on in place")
     size = 1
     for extent in view["shape"]:
         size *= extent
@@ -65,7 +65,7 @@ def _of_array_interface(array, what):
                                                                          int(kind[2:])):
         _refuse_strides(what)
     pointer, read_only = view["data"]
-    return Memory(pointer, size, dtype=_TYPES[kind[1:]], owner=array), read_only
+    return Memory(pointer, size, dtype=dtype, owner=array), read_only
 
 
 def _is_row_major(shape, strides, item):
@@ -100,14 +100,14 @@ def _of_buffer(array, what):
     try:
         view = memoryview(array)
     except TypeError:
-        raise TypeError(f"{what}: expected a float32 array: NumPy's, one with __dlpack__, or one with a buffer (got "
+        raise TypeError(f"{what}: expected an array of floats: NumPy's, one with __dlpack__, or one with a buffer (got "
                         f"{type(array).__name__})") from None
-    if view.format not in ("f", "d"):
-        raise TypeError(f"{what}: expected float32 (got a buffer of format {view.format!r}); pass e.g. array('f', …)")
+    if view.format not in _FORMATS:
+        raise TypeError(f"{what}: {_EXPECTED} (got a buffer of format {view.format!r}); pass e.g. array('f', …)")
     if not view.c_contiguous:
         _refuse_strides(what)
     size = view.nbytes // view.itemsize
-    dtype = _abi.FLOAT32 if view.format == "f" else _abi.FLOAT64
+    dtype = _FORMATS[view.format]
     if view.readonly or size == 0:
         return Memory(0, size, dtype=dtype, owner=view), view.readonly
     pointer = ctypes.addressof(ctypes.c_char.from_buffer(view.cast("B")))

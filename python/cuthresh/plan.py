@@ -1,6 +1,6 @@
 """A list of tensors, with their λ, rates and counts."""
 
-from ctypes import byref, c_float, c_size_t, c_uint64, c_void_p, sizeof
+from ctypes import byref, c_double, c_float, c_size_t, c_uint64, c_void_p, sizeof
 from typing import Any, NamedTuple
 
 from . import _abi
@@ -12,13 +12,18 @@ from ._library import check, library
 class PlanTensor(NamedTuple):
     """`weight` is stepped and thresholded in place; `gradient` None: none yet; `momentum`: as large,
     zeros to begin with, for kinds that have one. `group`: whose λ it has and whose count it goes into,
-    −1: neither (a bias). `rate`: which of the plan's rates it is stepped with."""
+    −1: neither (a bias). `rate`: which of the plan's rates it is stepped with.
+
+    Momentum is float64 beside float64 weights, else float32. `master`, of 16-bit weights: what is
+    stepped, float32, of which the weight is the rounding; None: the plan keeps it. Where it is not
+    stored as the weight is, it becomes the weight when the plan is made."""
 
     weight: Any
     gradient: Any = None
     momentum: Any = None
     group: int = 0
     rate: int = 0
+    master: Any = None
 
 
 class Rate(NamedTuple):
@@ -56,13 +61,15 @@ class Plan(Owner):
     def __init__(self, context, tensors, kind="sgd", groups=0, rates=0):
         if kind not in _abi.KINDS:
             raise ValueError(f"cuthresh.Plan: kind must be one of {', '.join(_abi.KINDS)} (got {kind!r})")
-        structs, owners = [], []
+        structs, owners, masters = [], [], []
         for i, tensor in enumerate(tensors):
-            struct, owner = _plan_tensor(i, tensor, context.stream)
+            struct, owner, master = _plan_tensor(i, tensor, context.stream)
             structs.append(struct)
             owners.append(owner)
+            masters.append(master)
         array = (_abi.PlanTensorStruct * max(len(structs), 1))(*structs)
-        options = _abi.PlanOptions(sizeof(_abi.PlanOptions), _abi.KINDS[kind], groups, rates)
+        options = _abi.PlanOptions(sizeof(_abi.PlanOptions), _abi.KINDS[kind], groups, rates,
+                                   (_abi.TensorStruct * max(len(masters), 1))(*masters))
         self.context = context
         self._owners = owners
         self._gradients = None
@@ -81,6 +88,9 @@ class Plan(Owner):
             if memory is not None and memory.size != owner[0].size:
                 raise ValueError(f"gradient {i}: expected {owner[0].size} entries, as its weight has (got "
                                  f"{memory.size})")
+            if memory is not None and memory.dtype != owner[0].dtype:
+                raise TypeError(f"gradient {i}: expected {_abi.DTYPE_NAMES[owner[0].dtype]}, as its weight is (got "
+                                f"{_abi.DTYPE_NAMES[memory.dtype]}); convert it")
         self.set_gradient_pointers([memory.data if memory else None for memory in memories])
         self._gradients = memories
 
@@ -91,12 +101,12 @@ class Plan(Owner):
     def set_rates(self, rates):
         """One a rate of the plan: a number (the learning rate), or Rate."""
         structs = [_abi.RateStruct(*rate) if isinstance(rate, tuple) else _abi.RateStruct(rate) for rate in rates]
-        check(library.cth_plan_set_rates(self.pointer, (_abi.RateStruct * len(structs))(*structs), len(structs)))
+        check(library.cth_plan_set_rates64(self.pointer, (_abi.RateStruct * len(structs))(*structs), len(structs)))
 
     def set_lambda(self, values):
         """One a group."""
         values = list(values)
-        check(library.cth_plan_set_lambda(self.pointer, (c_float * len(values))(*values), len(values)))
+        check(library.cth_plan_set_lambda64(self.pointer, (c_double * len(values))(*values), len(values)))
 
     def read_lambda(self):
         values = (c_float * self.groups)()
@@ -107,8 +117,15 @@ class Plan(Owner):
         """A float32 in the device's memory: while it is not 0, steps and controllers change nothing.
         None: every step is taken."""
         memory = None if flag is None else memory_of(flag, "flag", False, self.context.stream)
+        if memory is not None and memory.dtype != _abi.FLOAT32:
+            raise TypeError(f"flag: expected float32 (got {_abi.DTYPE_NAMES[memory.dtype]}); convert it")
         check(library.cth_plan_set_skip(self.pointer, c_void_p(memory.data) if memory else None))
         self._skip = memory
+
+    def refresh_masters(self):
+        """After anyone else has written 16-bit weights: master copies that are not stored as they are become
+        them. Only enqueues."""
+        check(library.cth_plan_refresh_masters(self.pointer))
 
     def step(self):
         """w ← soft(z, αλ) over the whole list, with counts. Only enqueues."""
@@ -136,14 +153,14 @@ class Plan(Owner):
         """The lower median of the magnitudes strictly inside (low, high): one a group, or one over all."""
         brackets = [_abi.BracketStruct(low, high) for low, high in brackets]
         medians = (_abi.MedianStruct * len(brackets))()
-        check(library.cth_bracket_median(self.pointer, _operand(of), (_abi.BracketStruct * len(brackets))(*brackets),
-                                         medians, len(brackets)))
+        check(library.cth_bracket_median64(self.pointer, _operand(of), (_abi.BracketStruct * len(brackets))(*brackets),
+                                           medians, len(brackets)))
         return [Median(median.inside, median.median) for median in medians]
 
     def kth_magnitude(self, k, of="weights"):
         """The k-th largest magnitude over all groups, exactly, k from 1."""
-        magnitude = c_float()
-        check(library.cth_kth_magnitude(self.pointer, _operand(of), k, byref(magnitude)))
+        magnitude = c_double()
+        check(library.cth_kth_magnitude64(self.pointer, _operand(of), k, byref(magnitude)))
         return magnitude.value
 
     def kkt_residual(self):
@@ -173,6 +190,7 @@ def _plan_tensor(index, tensor, stream):
     if tensor.momentum is not None:
         momentum = memory_of(tensor.momentum, f"momentum {index}", True, stream)
     empty = _abi.TensorStruct(None, weight.size, weight.dtype, weight.device_type, weight.device_index)
+    master = None if tensor.master is None else memory_of(tensor.master, f"master {index}", True, stream)
     return (_abi.PlanTensorStruct(weight.struct(), gradient.struct() if gradient else empty,
                                   momentum.struct() if momentum else empty, tensor.group, tensor.rate),
-            (weight, gradient, momentum))
+            (weight, gradient, momentum, master), master.struct() if master else empty)

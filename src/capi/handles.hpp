@@ -42,6 +42,7 @@ struct Plan {
   std::vector<ProxTensor> tensors;  ///< as the plan was made; gradients of now are in `gradients`
   std::vector<const void*> gradients;  ///< a tensor
   Dtype dtype = Dtype::kFloat32;
+  StepKind kind = StepKind::kPlain;
   std::size_t groups = 0;
   std::vector<StepRateOf<double>> rates;  ///< as they were last set
   std::size_t used_rates = 1;             ///< the largest that a tensor names, + 1

@@ -82,6 +82,7 @@ std::shared_ptr<Plan> make_plan(const std::shared_ptr<Context>& context,
   const StepKind kind = step_kind(options.kind);
   auto plan = std::make_shared<Plan>();
   plan->context = context;
+  plan->kind = kind;
   plan->dtype = read_dtype(argument(kCreatePlan, "tensors[0].weight"), given[0].weight.dtype);
   std::int32_t largest_group = -1;
   std::int32_t largest_rate = 0;
@@ -251,6 +252,8 @@ cth_status cth_plan_set_skip(cth_plan* plan, const float* flag) {
 
 cth_status cth_prox_step(cth_plan* plan) {
   return with_plan("cth_prox_step", plan, [](Plan& p) {
+    // Whoever stepped the weights before has written them.
+    if (p.kind == cuthresh::StepKind::kThreshold) p.backend().refresh_master(*p.room_plan);
     if (p.controller != nullptr && p.controller->phase() == cuthresh::search::RunPhase::kFinish) {
       p.backend().keep_targets(*p.room_plan);
     } else {

@@ -7,7 +7,7 @@ import torch
 from ..context import Context
 from ..controller import Controller
 from ..plan import Plan, PlanTensor, Rate
-from ._tensors import Changes, check_parameter, local, memory, same_layout
+from ._tensors import Changes, check_parameter, has_master, local, memory, same_layout
 
 
 class Slot(NamedTuple):
@@ -18,6 +18,7 @@ class Slot(NamedTuple):
     group: int
     rate: int
     momentum: Optional[torch.Tensor] = None
+    master: Optional[torch.Tensor] = None  # of 16 bits; None: the plan has one
 
 
 class Layout(NamedTuple):
@@ -34,6 +35,10 @@ def make_context(device):
 
 def is_capturing():
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _memory(tensor):
+    return None if tensor is None else memory(local(tensor))
 
 
 class Engine:
@@ -72,6 +77,9 @@ class Engine:
             self._rebuild()
         elif self._device.type == "cuda":
             self._follow_stream()
+        if self._versions is not None and self._versions != self._versions_now():
+            self._plan.refresh_masters()  # somebody else has written weights
+            self._versions = self._versions_now()
         if rates != self._rates:
             self._refuse_capture("a learning rate, momentum or weight decay changed")
             self._plan.set_rates([Rate(*rate) for rate in rates])
@@ -82,6 +90,9 @@ class Engine:
             self._lambdas = lambdas
         if self._make_controller is not None and self._controller is None:
             self._restore_controller()
+
+    def _versions_now(self):
+        return [tensor._version for tensor in self._tensors]
 
     def _now_local(self):
         return map(local, self._parameters) if self._are_shards else self._parameters
@@ -108,6 +119,10 @@ class Engine:
         if len(devices) != 1:
             raise ValueError(f"cuthresh: expected parameters on one device (got {', '.join(devices) or 'none'}); use "
                              "an optimizer for each device")
+        dtypes = sorted({str(tensor.dtype) for tensor in tensors})
+        if len(dtypes) != 1:
+            raise ValueError(f"cuthresh: expected parameters of one dtype (got {', '.join(dtypes)}); use an optimizer, "
+                             "and a controller, for each dtype")
         if self._controller is not None:
             self._saved = self._controller.save()
         if self._plan is not None:
@@ -119,15 +134,15 @@ class Engine:
         elif self._device.type == "cuda":
             self._follow_stream()
         self._plan = Plan(self._context,
-                          [PlanTensor(memory(tensor.detach()), None,
-                                      None if slot.momentum is None else memory(local(slot.momentum)), slot.group,
-                                      slot.rate) for slot, tensor in zip(layout.slots, tensors)],
+                          [PlanTensor(memory(tensor.detach()), None, _memory(slot.momentum), slot.group, slot.rate,
+                                      _memory(slot.master)) for slot, tensor in zip(layout.slots, tensors)],
                           layout.kind, layout.groups, layout.rates)
         self._parameters = [slot.parameter for slot in layout.slots]
         self._are_shards = any(tensor is not whole for tensor, whole in zip(tensors, self._parameters))
         self._tensors = [tensor.detach() for tensor in tensors]  # keeps the memory that the plan has
         self._slot_groups = [slot.group for slot in layout.slots]
         self._pointers = [tensor.data_ptr() for tensor in tensors]
+        self._versions = self._versions_now() if has_master(tensors[0].dtype) else None
         self._strides = [tensor.stride() for tensor in tensors]
         self._changes = Changes(tensors)
         self._copies = {}
@@ -224,6 +239,8 @@ class Engine:
     def announce(self):
         """The parameters have changed, for autograd to know."""
         self._changes.announce()
+        if self._versions is not None:
+            self._versions = self._versions_now()
 
     def tensors_of(self, groups):
         """What of these groups lies here, in the plan's order."""

@@ -6,6 +6,19 @@ from .. import _abi
 from .._arrays import Memory
 
 
+DTYPES = {torch.float32: _abi.FLOAT32, torch.float64: _abi.FLOAT64, torch.float16: _abi.FLOAT16,
+          torch.bfloat16: _abi.BFLOAT16}
+
+
+def compute_dtype(dtype):
+    """What steps of such parameters are computed in: momentum and, of 16 bits, the master copy."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def has_master(dtype):
+    return dtype in (torch.float16, torch.bfloat16)
+
+
 def local(tensor):
     """What of a tensor lies in this process: a DTensor's shard, else itself."""
     return getattr(tensor, "_local_tensor", tensor)
@@ -31,9 +44,9 @@ def check_parameter(name, tensor):
     if tensor.is_sparse or not is_dense(tensor):
         raise ValueError(f"{name}: its elements do not fill its memory (strides {tuple(tensor.stride())} of shape "
                          f"{tuple(tensor.shape)}); make it dense, e.g. p.data = p.data.contiguous()")
-    if tensor.dtype != torch.float32:
-        raise ValueError(f"{name}: expected float32 (got {tensor.dtype}); keep the parameters in float32 and use "
-                         "torch.autocast for lower precision")
+    if tensor.dtype not in DTYPES:
+        raise ValueError(f"{name}: expected float32, float64, bfloat16 or float16 (got {tensor.dtype}); leave it out "
+                         "of the optimizer, or convert it")
     if tensor.device.type not in ("cpu", "cuda"):
         raise ValueError(f"{name}: expected a CPU or CUDA tensor (got {tensor.device})")
 
@@ -41,7 +54,7 @@ def check_parameter(name, tensor):
 def memory(tensor):
     device = tensor.device
     kind = _abi.CUDA if device.type == "cuda" else _abi.CPU
-    return Memory(tensor.data_ptr(), tensor.numel(), kind, device.index or 0, owner=tensor)
+    return Memory(tensor.data_ptr(), tensor.numel(), kind, device.index or 0, DTYPES[tensor.dtype], tensor)
 
 
 def flat(tensor):

@@ -168,6 +168,9 @@ class SparsityController:
         options = {"steps": steps, "ramp": tuple(ramp), "finish": finish, "debias": debias,
                    "integral_gain": integral_gain, "proportional_gain": proportional_gain,
                    "update_every": update_every}
+        if process_group is not None and any(named.parameter.dtype != torch.float32 for named, _ in self._side.layers):
+            raise ValueError("SparsityController: process_group needs float32 parameters; keep those that are sharded "
+                             "in float32 and use mixed precision around them")
         engine = self._side.engine
         self._counts = None
         engine.control(targets, options)

@@ -4,7 +4,7 @@ import torch
 
 from . import _amp, _select
 from ._engine import Engine, Layout, Slot
-from ._tensors import local, same_layout
+from ._tensors import compute_dtype, has_master, local, same_layout
 
 _NOT_SAVED = ("names", "penalised", "penalty")  # of a plain SGD's state
 
@@ -21,6 +21,10 @@ class ProxSGD(torch.optim.Optimizer):
         or more that do not belong to a normalising module. A selector is a name pattern ("conv*"), a
         compiled regular expression, a module type, a tensor, a predicate(name, parameter), or a list of
         these; patterns and types never mean biases and normalisation.
+
+    Parameters are float32, float64, bfloat16 or float16, all of an optimizer the same. Of 16 bits a float32
+    master copy is stepped (state "master", kept by state_dict()), and the parameter is its rounding. Who writes
+    parameters is noticed, but for writes through `.data`: refresh_masters() after those.
 
     The threshold is αλ with the α of the step, so λ keeps its meaning under schedules. Nothing in a
     step waits for a GPU. A step after which an entry is not finite is the last one (see status())."""
@@ -95,8 +99,9 @@ class ProxSGD(torch.optim.Optimizer):
         slots, penalised = [], 0
         for rate, group in enumerate(self.param_groups):
             for name, parameter, is_penalised in zip(group["names"], group["params"], group["penalised"]):
-                momentum = self._momentum_buffer(parameter) if kind != "sgd" else None
-                slots.append(Slot(name, parameter, penalised if is_penalised else -1, rate, momentum))
+                momentum = self._buffer(parameter, "momentum_buffer") if kind != "sgd" else None
+                master = self._buffer(parameter, "master") if has_master(parameter.dtype) else None
+                slots.append(Slot(name, parameter, penalised if is_penalised else -1, rate, momentum, master))
                 penalised += is_penalised
         return Layout(kind, slots, penalised, len(self.param_groups))
 
@@ -105,16 +110,17 @@ class ProxSGD(torch.optim.Optimizer):
             return "sgd"
         return "nesterov" if any(group["nesterov"] for group in self.param_groups) else "momentum"
 
-    def _momentum_buffer(self, parameter):
-        """Zeros at first; laid out as the parameter is."""
-        tensor = local(parameter)
-        state = self.state[parameter]
-        buffer = state.get("momentum_buffer")
+    def _buffer(self, parameter, name):
+        """Zeros at first; laid out as the parameter is. A master copy of zeros becomes the parameter when a plan
+        is made."""
+        state, dtype = self.state[parameter], compute_dtype(parameter.dtype)
+        buffer = state.get(name)
         if buffer is None:
-            state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format).detach()
-        elif not same_layout(local(buffer), tensor) or buffer.device != parameter.device:
-            state["momentum_buffer"] = torch.empty_like(parameter.detach()).copy_(buffer)
-        return state["momentum_buffer"]
+            state[name] = torch.zeros_like(parameter, dtype=dtype, memory_format=torch.preserve_format).detach()
+        elif not same_layout(local(buffer), local(parameter)) or (buffer.device, buffer.dtype) != (parameter.device,
+                                                                                                   dtype):
+            state[name] = torch.empty_like(parameter.detach(), dtype=dtype).copy_(buffer)
+        return state[name]
 
     def _refresh(self):
         rates, lambdas = [], []
@@ -145,6 +151,10 @@ class ProxSGD(torch.optim.Optimizer):
         engine.step()
         self.steps_taken += 1
         return loss
+
+    def refresh_masters(self):
+        """After 16-bit parameters were written through `.data`: master copies follow."""
+        self._refresh().plan.refresh_masters()
 
     # ---- looks ----
 
@@ -177,10 +187,22 @@ class ProxSGD(torch.optim.Optimizer):
         """Its own, or a torch.optim.SGD's."""
         before = [{key: group[key] for key in _NOT_SAVED} for group in self.param_groups]
         super().load_state_dict(state_dict)
+        self._take_wide(state_dict)
         for i, (group, kept) in enumerate(zip(self.param_groups, before)):
             for key, value in kept.items():
                 group.setdefault(key, value)
             _check_group(i, group, self.param_groups[:i])
+
+    def _take_wide(self, state_dict):
+        """Buffers of 16-bit parameters as they were saved: torch.optim rounds them to the parameter's dtype."""
+        saved = [key for group in state_dict["param_groups"] for key in group["params"]]
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        for key, parameter in zip(saved, parameters):
+            if not has_master(parameter.dtype):
+                continue
+            for name, value in state_dict["state"].get(key, {}).items():
+                if name in ("momentum_buffer", "master") and value is not None:
+                    self.state[parameter][name] = value.detach().to(parameter.device, torch.float32, copy=True)
 
     def __setstate__(self, state):
         if "_engine" not in self.__dict__:  # made by pickle or copy, without __init__
