@@ -166,14 +166,19 @@ TEST_F(CudaFit, AnInterruptedTrainingGoesOnToTheBit) {
   config.train.steps = 25;
   config.train.batch = 20;
   config.train.momentum = 0.9;
-  const Run whole = run_on(config, "cuda");
   config.run.device = "cuda";
-  config.run.out = (folder_ / "parts").string();
-  interrupt_after(config, 24);
-  const FitResult parts = fit(config);
-  EXPECT_TRUE(parts.achieved);
-  EXPECT_EQ(bytes(fs::path(parts.folder) / "model.safetensors"),
-            bytes(fs::path(whole.result.folder) / "model.safetensors"));
+  for (const char* execution : {"plain", "graph", "fused"}) {
+    SCOPED_TRACE(execution);
+    config.run.execution = execution;
+    config.run.out = (folder_ / (std::string(execution) + "-whole")).string();
+    const FitResult whole = fit(config);
+    config.run.out = (folder_ / execution).string();
+    interrupt_after(config, 24);
+    const FitResult parts = fit(config);
+    EXPECT_TRUE(parts.achieved);
+    EXPECT_EQ(bytes(fs::path(parts.folder) / "model.safetensors"),
+              bytes(fs::path(whole.folder) / "model.safetensors"));
+  }
 }
 
 // What a search moves does not grow with its steps or its weights: 64 bytes a layer and one line.
