@@ -10,6 +10,8 @@ namespace cuthresh::bench {
 std::vector<Case> prox_step_cases(const Room& room);
 /// count, bracket median, k-th magnitude and certificate (list_cases.cpp).
 std::vector<Case> list_cases(const Room& room);
+/// λ from the counts and exactly the targets' numbers (one_run_cases.cpp).
+std::vector<Case> one_run_cases(const Room& room);
 /// Matrix products of the shipped models' dense layers (product_cases.cpp).
 std::vector<Case> product_cases(const Room& room);
 /// Convolutions of the shipped models (conv_cases.cpp).

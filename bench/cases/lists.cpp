@@ -100,8 +100,8 @@ std::vector<ProxTensor> tensors_of(const ListShape& list, float* w, float* g, fl
   std::vector<ProxTensor> tensors;
   for (std::size_t t = 0; t < list.sizes.size(); ++t) {
     const std::int64_t at = list.offsets[t];
-    tensors.push_back({w + at, g + at, list.sizes[t], static_cast<std::int32_t>(t),
-                       v == nullptr ? nullptr : v + at});
+    tensors.push_back({w + at, g == nullptr ? nullptr : g + at, list.sizes[t],
+                       static_cast<std::int32_t>(t), v == nullptr ? nullptr : v + at});
   }
   return tensors;
 }

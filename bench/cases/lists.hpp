@@ -33,7 +33,7 @@ struct ListShape {
 /// 25m_1, 64m: one tensor; 1g_200. When small, as many tensors with a few thousand weights in all.
 ListShape make_list(const std::string& name, bool small);
 
-/// Every tensor with a group of its own. `v` may be null.
+/// Every tensor with a group of its own. `g` and `v` may be null.
 std::vector<ProxTensor> tensors_of(const ListShape& list, float* w, float* g, float* v = nullptr);
 /// Another λ for each tensor: from `least` up to twice that.
 std::vector<float> lambdas_of(const ListShape& list, float least);

@@ -19,10 +19,22 @@ namespace {
 constexpr float kStepAlpha = 0.01f;
 constexpr float kStepLambda = 1.0f;
 constexpr float kStepMomentum = 0.9f;
+// By the threshold alone a weight loses one or two units in its last place, which every bit of the
+// check sees, and a million steps a tenth of it: the pattern of zeros stays.
+constexpr float kThresholdLambda = 0x1p-17f;
 
 struct StepVariant {
   std::string name;
   StepKind kind = StepKind::kPlain;
+  bool frozen = false;  ///< Backend::freeze: zeros stay, and there is no threshold
+
+  float lambda() const { return reads_gradient(kind) ? kStepLambda : kThresholdLambda; }
+  int arrays() const { return has_momentum(kind) ? 3 : reads_gradient(kind) ? 2 : 1; }
+  /// Read w and g, write w: 12; v both ways: 20; without g 8; frozen a bit more, literally.
+  double bytes() const {
+    const double plain = has_momentum(kind) ? 20.0 : reads_gradient(kind) ? 12.0 : 8.0;
+    return frozen ? plain + 1.0 / 8.0 : plain;
+  }
 };
 
 constexpr StepRate kStepRate = {kStepAlpha, kStepMomentum};
@@ -33,9 +45,9 @@ struct Stepped {
 };
 
 /// What a room must give to the bit.
-Stepped step_in_float(StepKind kind, float threshold, float w, float g, float v) {
+Stepped step_in_float(const StepVariant& variant, float threshold, float w, float g, float v) {
   float z = w;
-  switch (kind) {
+  switch (variant.kind) {
     case StepKind::kPlain:
       z = PlainStep<float>{kStepRate}(w, g);
       break;
@@ -48,6 +60,7 @@ Stepped step_in_float(StepKind kind, float threshold, float w, float g, float v)
     case StepKind::kThreshold:
       break;
   }
+  if (variant.frozen) return {is_nonzero(w) ? z : 0.0f, v};
   return {soft_threshold(z, threshold), v};
 }
 
@@ -59,21 +72,22 @@ struct DoubleStep {
   double w_error = 0.0;
   double v_error = 0.0;
 
-  DoubleStep(StepKind kind, float lambda, float from_w, float from_g, float from_v) {
+  DoubleStep(const StepVariant& variant, float lambda, float from_w, float from_g, float from_v) {
     constexpr double kHalfUlp = 0x1p-24;
     const auto alpha = static_cast<double>(kStepAlpha);
     const auto g = static_cast<double>(from_g);
-    double direction = g;
-    if (has_momentum(kind)) {
+    double direction = reads_gradient(variant.kind) ? g : 0.0;
+    if (has_momentum(variant.kind)) {
       const auto mu = static_cast<double>(kStepMomentum);
       const double kept = mu * static_cast<double>(from_v);
       v = kept + g;
       v_error = 3 * kHalfUlp * (std::abs(kept) + std::abs(g));
-      direction = kind == StepKind::kMomentum ? v : g + mu * v;
+      direction = variant.kind == StepKind::kMomentum ? v : g + mu * v;
     }
     const double z = static_cast<double>(from_w) - alpha * direction;
-    const double t = alpha * static_cast<double>(lambda);
+    const double t = variant.frozen ? 0.0 : alpha * static_cast<double>(lambda);
     w = std::copysign(std::max(std::abs(z) - t, 0.0), z);
+    if (variant.frozen && from_w == 0.0f) w = 0.0;
     w_error =
         6 * kHalfUlp * (std::abs(static_cast<double>(from_w)) + alpha * std::abs(direction) + t);
   }
@@ -87,8 +101,8 @@ struct DoubleStep {
 /// Compares pieces of a list after one step; the first entry that is wrong is kept.
 class StepComparison {
  public:
-  StepComparison(StepKind kind, float lambda)
-      : kind_(kind), lambda_(lambda), threshold_(kStepAlpha * lambda) {}
+  StepComparison(const StepVariant& variant, float lambda)
+      : variant_(variant), lambda_(lambda), threshold_(kStepAlpha * lambda) {}
 
   /// Entries [begin, end), any number of threads at once.
   void look(const ListValues& from, const ListValues& to, std::int64_t begin, std::int64_t end) {
@@ -97,8 +111,8 @@ class StepComparison {
       const auto at = static_cast<std::size_t>(i);
       const float v = from.v.empty() ? 0.0f : from.v[at];
       const Stepped got{to.w[at], to.v.empty() ? 0.0f : to.v[at]};
-      const Stepped want = step_in_float(kind_, threshold_, from.w[at], from.g[at], v);
-      const DoubleStep exact(kind_, lambda_, from.w[at], from.g[at], v);
+      const Stepped want = step_in_float(variant_, threshold_, from.w[at], from.g[at], v);
+      const DoubleStep exact(variant_, lambda_, from.w[at], from.g[at], v);
       nonzero += is_nonzero(want.w) ? 1U : 0U;
       if (same_bits(got.w, want.w) && same_bits(got.v, want.v) && exact.is(got)) continue;
       const std::lock_guard lock(mutex_);
@@ -128,7 +142,7 @@ class StepComparison {
     return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
   }
 
-  StepKind kind_;
+  const StepVariant& variant_;
   float lambda_;
   float threshold_;
   std::mutex mutex_;
@@ -142,19 +156,19 @@ class StepWorkload final : public Workload {
   StepWorkload(const Room& room, const StepVariant& variant, const ListShape& list,
                const Zeros& zeros, std::int64_t sets)
       : room_(room),
-        kind_(variant.kind),
+        variant_(variant),
         list_(list),
         source_(list, zeros),
-        lambda_(lambdas_of(list, kStepLambda)) {
+        lambda_(lambdas_of(list, variant.lambda())) {
     for (std::int64_t set = 0; set < sets; ++set) {
-      sets_.push_back(std::make_unique<ListBuffers>(room.backend, list, true, true,
-                                                    has_momentum(variant.kind)));
+      sets_.push_back(std::make_unique<ListBuffers>(
+          room.backend, list, true, reads_gradient(variant.kind), has_momentum(variant.kind)));
     }
     fill();
     for (const auto& set : sets_) {
       const std::vector<ProxTensor> tensors =
           tensors_of(list, set->w.data(), set->g.data(), set->v.data());
-      plans_.push_back(room.backend.make_plan(tensors, list.tensors(), kind_));
+      plans_.push_back(room.backend.make_plan(tensors, list.tensors(), variant.kind));
       room.backend.set_lambda(*plans_.back(), lambda_);
       room.backend.set_rate(*plans_.back(), kStepRate);
     }
@@ -169,7 +183,7 @@ class StepWorkload final : public Workload {
     compare_counts(room_.backend.read_status(*plans_.front()), 0);
     reset();
     return fmt::format("{}{} to the bit and against float64; their counts", list_.text(),
-                       has_momentum(kind_) ? ", momenta too," : "");
+                       has_momentum(variant_.kind) ? ", momenta too," : "");
   }
 
   /// The status only: however often it is stepped, a list keeps its pattern.
@@ -177,6 +191,7 @@ class StepWorkload final : public Workload {
     const auto never = static_cast<std::uint64_t>(list_.weights) + 1;
     for (const auto& plan : plans_) {
       room_.backend.set_stop(*plan, {{CountBand{never, never}}, 1, 0});
+      if (variant_.frozen) room_.backend.freeze(*plan);
     }
   }
 
@@ -218,7 +233,7 @@ class StepWorkload final : public Workload {
 
   /// All weights and momenta of the first set, one step from the initial ones.
   void compare_weights() {
-    const bool momentum = has_momentum(kind_);
+    const bool momentum = has_momentum(variant_.kind);
     ListValues from = source_.make_block(list_.extent, momentum);
     ListValues to = source_.make_block(list_.extent, momentum);
     std::vector<std::uint64_t> nonzero(list_.sizes.size(), 0);
@@ -229,7 +244,7 @@ class StepWorkload final : public Workload {
       if (momentum) {
         room_.backend.download(to.v.data(), sets_.front()->v.data() + piece.first, bytes);
       }
-      StepComparison comparison(kind_, lambda_[piece.tensor]);
+      StepComparison comparison(variant_, lambda_[piece.tensor]);
       in_parallel(room_.threads, piece.count, [&](std::int64_t begin, std::int64_t end) {
         comparison.look(from, to, begin, end);
       });
@@ -261,7 +276,7 @@ class StepWorkload final : public Workload {
   }
 
   Room room_;
-  StepKind kind_;
+  StepVariant variant_;
   ListShape list_;
   ListSource source_;
   std::vector<float> lambda_;
@@ -276,14 +291,12 @@ Case step_case(const StepVariant& variant, const ListShape& list, const Zeros& z
   c.name = fmt::format("prox_step/fp32/{}/{}/{}", variant.name, list.name, zeros.name());
   c.what = fmt::format("one fused step with its counts, {}: {}, {}", variant.name, list.text(),
                        zeros.text());
-  const std::int64_t arrays = has_momentum(variant.kind) ? 3 : 2;
-  c.set_bytes = arrays * list.buffer_bytes();
+  c.set_bytes = variant.arrays() * list.buffer_bytes();
   // Two blocks on the host: what was there and what is there now.
   c.more_bytes = 2 * 3 * static_cast<std::int64_t>(sizeof(float)) * kListBlock;
-  // Read w and g, write w: 12. Read v and write it too: 20, three reads to two writes, which the
-  // ceiling of two to one comes closest to.
-  c.work.bytes = (has_momentum(variant.kind) ? 20.0 : 12.0) * static_cast<double>(list.weights);
-  c.traffic = Traffic::kStream;
+  c.work.bytes = variant.bytes() * static_cast<double>(list.weights);
+  // With momentum three reads to two writes, which the ceiling of two to one comes closest to.
+  c.traffic = reads_gradient(variant.kind) ? Traffic::kStream : Traffic::kCopy;
   c.rotates = list.name != "1g_200";  // one set exceeds any cache
   c.make = [variant, list, zeros](const Room& room, std::int64_t sets) {
     return std::make_unique<StepWorkload>(room, variant, list, zeros, sets);
@@ -329,6 +342,11 @@ std::vector<Case> prox_step_cases(const Room& room) {
         cases.push_back(step_case(variant, list, zeros));
       }
     }
+  }
+  for (const char* name : {"25k_4", "687k_5", "25m_161", "64m", "1g_200"}) {
+    const ListShape list = make_list(name, room.smoke);
+    cases.push_back(step_case({"threshold", StepKind::kThreshold}, list, {}));
+    cases.push_back(step_case({"frozen", StepKind::kPlain, true}, list, {ZeroPlaces::kRandom, 90}));
   }
   for (const char* type : {"fp64", "bf16", "fp16"}) cases.push_back(missing_type(type));
   return cases;

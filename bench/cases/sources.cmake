@@ -2,6 +2,7 @@
 set(cuthresh_bench_list_case_sources
   cases/list_cases.cpp
   cases/lists.cpp
+  cases/one_run_cases.cpp
   cases/prox_step_cases.cpp)
 set(cuthresh_bench_case_sources cases/cases.cpp ${cuthresh_bench_list_case_sources})
 set(cuthresh_bench_network_case_sources

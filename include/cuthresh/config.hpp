@@ -89,11 +89,14 @@ struct SparsityConfig {
 
 /// [search]: how λ is found: during one training, or by Algorithms 1 and 2.
 struct SearchConfig {
-  std::string method = "one-run";  ///< one-run | gradient-median | log-midpoint | fixed
+  std::string method = "one-run";  ///< one-run | gradient-median | log-midpoint |
+                                   ///< interpolate | fixed
   std::string stop = "first-hit";  ///< first-hit | converged
   std::vector<double> lambda;      ///< two numbers: the bracket; one: λ of "fixed", or
                                    ///< where that of "one-run" begins; none: automatic
   std::int64_t max_rounds = 100;   ///< budget of trainings, ≥ 1
+  /// A round begins with the weights of the latest round that ended with more nonzeros than wanted.
+  bool warm_start = false;
   std::int64_t first_hit_after =
       0;  ///< "first-hit": steps of a round in which a crossing does not count
   /// "one-run": from which to which share of the steps the number of nonzeros is brought down.
@@ -116,8 +119,11 @@ struct RunConfig {
   std::string device = "auto";        ///< auto | cpu | cuda
   std::string engine = "auto";        ///< CPU matrix products: auto | onednn | tiled | reference
   std::string precision = "fp32";     ///< CUDA matrix products: fp32 | tf32
+  std::string execution = "auto";     ///< how steps reach the device: auto | plain | graph | fused
   std::int64_t threads = 0;           ///< 0 to 1024; 0: one a core
-  std::string init;    ///< safetensors file with the initial weights; empty: from the seed
+  std::string init;  ///< safetensors file with the initial weights; empty: from the seed
+  double checkpoint_minutes = 10.0;  ///< "one-run": between two checkpoints; 0: none
+  bool resume = true;  ///< "one-run": go on from a checkpoint that an interrupted run left
   bool force = false;  ///< replace an existing run folder
 };
 

@@ -44,6 +44,7 @@ control_kernel(ControlArguments args) {
   if (args.skip != nullptr && *args.skip != 0.0f) return;
   const std::uint64_t* const counts = group_counts(args.status);
   const auto steps = static_cast<std::int64_t>(args.status->steps);
+  if (!args.rule.updates_after(steps)) return;
   for (auto t = static_cast<std::int32_t>(device::thread_index()); t < args.count;
        t += static_cast<std::int32_t>(kThreads)) {
     const std::int64_t count = args.given != nullptr

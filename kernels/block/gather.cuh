@@ -1,16 +1,17 @@
 #pragma once
 
-// to[i] = from[index[i]] for rows of any number of bytes, with the index in device memory, so that
-// a captured graph follows it. Two bytes moved a byte of the rows, and 8 a row for the index;
-// limiter: memory. Moves 16, 4 or 1 byte at a time, the widest that both pointers and the row
-// allow. `to` overlaps nothing else; index need not be aligned to more than its type.
-// tests/kernels/random_kernels_test.cpp
+// to[i] = from[index[first + i]] for rows of any number of bytes, with the index and the step that
+// says what is first in device memory, so that a captured graph follows them. Two bytes moved a
+// byte of the rows, and 8 a row for the index; limiter: memory. Moves 16, 4 or 1 byte at a time,
+// the widest that both pointers and the row allow. `to` overlaps nothing else; index need not be
+// aligned to more than its type. tests/kernels/random_kernels_test.cpp
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "kernels/block/matrix_tile.cuh"
+#include "kernels/math/step_number.hpp"
 #include "kernels/pack.hpp"
 #include "kernels/platform.hpp"
 
@@ -62,7 +63,8 @@ CTH_HD std::int64_t gather_tiles(std::int64_t rows, std::size_t row_bytes) {
 template <std::uint32_t kThreads>
 CTH_KERNEL(kThreads)
 gather_rows_kernel(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                   std::size_t row_bytes) {
+                   std::size_t row_bytes, RowsOfStep of_step) {
+  index += of_step.first();
   auto* target = static_cast<char*>(to);
   const auto* source = static_cast<const char*>(from);
   const std::size_t offsets =

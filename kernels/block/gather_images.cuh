@@ -1,12 +1,12 @@
 #pragma once
 
-// to[r] = the bytes of image index[r] (r without an index) as float32, normalised by channel, and
-// moved and mirrored at random where asked. 5 bytes moved an element (1 read, 4 written) and 8 an
-// image for the index; limiter: memory; a moved image costs one Philox block for every four
-// elements. Four elements a thread, loaded as one word where nothing moves, where the image's
-// elements divide by 4 and both arrays are aligned; else one. `to` overlaps nothing else. An image
-// has fewer than 2^31 elements, so that places inside one are 32-bit; all images together may have
-// any number. Equal to src/cpu/images.cpp to the bit. tests/kernels/gather_images_test.cpp
+// to[r] = the bytes of image index[first + r] (r without an index) as float32, normalised by
+// channel, and moved and mirrored at random where asked. 5 bytes moved an element (1 read, 4
+// written) and 8 an image for the index; limiter: memory; a moved image costs one Philox block for
+// every four elements. Four elements a thread, loaded as one word where nothing moves, where the
+// image's elements divide by 4 and both arrays are aligned; else one. `to` overlaps nothing else.
+// An image has fewer than 2^31 elements, so that places inside one are 32-bit; all images together
+// may have any number. Equal to src/cpu/images.cpp to the bit. tests/kernels/gather_images_test.cpp
 
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +14,7 @@
 
 #include "kernels/block/matrix_tile.cuh"
 #include "kernels/math/image.hpp"
+#include "kernels/math/step_number.hpp"
 #include "kernels/pack.hpp"
 #include "kernels/platform.hpp"
 
@@ -31,7 +32,7 @@ struct ImageGather {
   std::int32_t channels;
   std::int32_t crop;
   std::uint64_t seed;
-  std::uint32_t step;
+  RowsOfStep of_step;  // which part of the index, and which draws
   bool flip;
 
   CTH_HD std::int64_t elements() const { return std::int64_t{height} * width * channels; }
@@ -72,10 +73,11 @@ struct ImagePlace {
 };
 
 template <int kUnit>
-CTH_DEVICE void load_moved(const ImageGather& images, const ImagePlace<kUnit>& place,
-                           std::int64_t row, const std::uint8_t* image, std::uint8_t* bytes) {
+CTH_DEVICE void load_moved(const ImageGather& images, std::uint32_t step,
+                           const ImagePlace<kUnit>& place, std::int64_t row,
+                           const std::uint8_t* image, std::uint8_t* bytes) {
   const ImageMove move =
-      ImageMove::draw(images.seed, images.step, row, images.width, images.crop, images.flip);
+      ImageMove::draw(images.seed, step, row, images.width, images.crop, images.flip);
   CTH_UNROLL
   for (int i = 0; i < kUnit; ++i) {
     const std::int32_t y = move.row(place.y[i]);
@@ -101,17 +103,20 @@ CTH_DEVICE void load_in_place(const std::uint8_t* from, std::uint8_t* bytes) {
 template <int kUnit, bool kMoves, std::uint32_t kThreads>
 CTH_DEVICE void gather_images(const ImageGather& images) {
   const std::int64_t elements = images.elements();
+  const std::int64_t* const index =
+      images.index == nullptr ? nullptr : images.index + images.of_step.first();
+  const auto step = static_cast<std::uint32_t>(images.of_step.step());
   const MatrixTiles tiles = gather_images_division<kUnit>(images.rows, elements);
   for (std::int64_t tile = block_index(); tile < tiles.count(); tile += block_count()) {
     const TileShare share = TileShare::of<kThreads>(tiles, tile);
     if (share.row >= share.end) continue;
     const auto place = ImagePlace<kUnit>::of(images, share.unit);
     for (std::int64_t row = share.row; row < share.end; row += share.step) {
-      const std::int64_t which = images.index == nullptr ? row : images.index[row];
+      const std::int64_t which = index == nullptr ? row : index[row];
       const std::uint8_t* image = images.from + which * elements;
       std::uint8_t bytes[kUnit];
       if constexpr (kMoves) {
-        load_moved<kUnit>(images, place, row, image, bytes);
+        load_moved<kUnit>(images, step, place, row, image, bytes);
       } else {
         load_in_place<kUnit>(image + share.unit * kUnit, bytes);
       }

@@ -54,19 +54,23 @@ namespace device {
 
 inline constexpr std::int64_t kErrorChunk = 1024;
 
-/// True in all threads of the block that comes last in the launch, which then sees what all blocks
-/// wrote. All threads of all blocks call, once.
-CTH_DEVICE bool is_last_block(std::uint32_t* ticket, std::uint32_t& shared_last) {
+/// True in all threads of the block that comes last of `count`, which then sees what all of them
+/// wrote. All threads of each of these blocks call, once.
+CTH_DEVICE bool is_last_of(std::uint32_t* ticket, std::uint32_t count, std::uint32_t& shared_last) {
   fence();
   sync_block();
   if (thread_index() == 0) {
-    shared_last = atomic_add(ticket, 1U) == block_count() - 1 ? 1U : 0U;
-    if (shared_last != 0) atomic_add(ticket, 0U - block_count());  // for the next launch
+    shared_last = atomic_add(ticket, 1U) == count - 1 ? 1U : 0U;
+    if (shared_last != 0) atomic_add(ticket, 0U - count);  // for the next launch
   }
   sync_block();
   if (shared_last == 0) return false;
   fence();
   return true;
+}
+/// The same for all blocks of the launch.
+CTH_DEVICE bool is_last_block(std::uint32_t* ticket, std::uint32_t& shared_last) {
+  return is_last_of(ticket, block_count(), shared_last);
 }
 
 /// What is in the target and then the partial sums in order, through shared memory, so that only

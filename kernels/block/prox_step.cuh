@@ -290,6 +290,30 @@ CTH_DEVICE void publish(const ProxStepArguments<Compute>& args, StepShared<kThre
   args.sums->nonfinite = 0;
 }
 
+/// After the block's last add_group: its non-finite values, its ticket; the last block publishes.
+template <int kExtras, std::uint32_t kThreads, class Compute>
+CTH_DEVICE void finish_step(const ProxStepArguments<Compute>& args, std::uint64_t nonfinite,
+                            StepShared<kThreads>& shared) {
+  nonfinite = device::block_sum<kThreads>(nonfinite, shared.counts);
+  // All that other blocks read was written by thread 0, which therefore fences for the block.
+  if (device::thread_index() == 0) {
+    if (nonfinite != 0) device::atomic_add(&args.sums->nonfinite, nonfinite);
+    device::fence();
+    const std::uint64_t ticket = device::atomic_add(&args.sums->ticket, std::uint64_t{1});
+    device::fence();
+    shared.is_last = ticket + 1 == device::block_count() ? 1 : 0;
+  }
+  device::sync_block();
+  if (shared.is_last != 0) publish<kExtras>(args, shared);
+}
+
+/// True when a step has to do nothing: the rule held, or the caller's flag leaves it out.
+CTH_DEVICE bool leaves_out(const StepHeader* status, const float* skip) {
+  // The flag is written by the last block only, after every block has taken its ticket.
+  if (status->stopped != 0) return true;
+  return skip != nullptr && *skip != 0.0f;
+}
+
 /// λ = 0 and no count for tensors of group −1. Touches nothing once status->stopped is set, nor
 /// while *skip is. A step that reads gradients leaves a tensor without one as it is, and counts it.
 template <class Storage, class Step, class Penalty, int kExtras = kNoExtras,
@@ -301,9 +325,7 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
   using Compute = typename Traits::Compute;
   using Shared = StepShared<kThreads>;
   CTH_SHARED(Shared, shared);
-  // The flag is written by the last block only, after every block has taken its ticket.
-  if (args.status->stopped != 0) return;
-  if (args.skip != nullptr && *args.skip != 0.0f) return;
+  if (leaves_out(args.status, args.skip)) return;
   const TileRange range =
       tiles_of_block(args.list.tile_count, device::block_index(), device::block_count());
 
@@ -359,18 +381,7 @@ prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> arg
     }
   }
   if (group >= 0) add_group<kExtras>(args, group, tally, shared);
-  nonfinite = device::block_sum<kThreads>(nonfinite, shared.counts);
-
-  // All that other blocks read was written by thread 0, which therefore fences for the block.
-  if (device::thread_index() == 0) {
-    if (nonfinite != 0) device::atomic_add(&args.sums->nonfinite, nonfinite);
-    device::fence();
-    const std::uint64_t ticket = device::atomic_add(&args.sums->ticket, std::uint64_t{1});
-    device::fence();
-    shared.is_last = ticket + 1 == device::block_count() ? 1 : 0;
-  }
-  device::sync_block();
-  if (shared.is_last != 0) publish<kExtras>(args, shared);
+  finish_step<kExtras>(args, nonfinite, shared);
 }
 
 }  // namespace cuthresh

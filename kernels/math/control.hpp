@@ -4,6 +4,7 @@
 // and integral controller of log λ, evaluated where the counts are. The same bits in every room.
 
 #include <cstdint>
+#include <limits>
 
 #include "kernels/math/elementary.hpp"
 #include "kernels/platform.hpp"
@@ -18,6 +19,12 @@ struct ControlRule {
   float proportional = 0.0f;    ///< ≥ 0: what log λ has more, a unit of error there is
   /// Anti-windup, > 0: the integral part stays within its beginning and this much more or less.
   float range = 0.0f;
+  /// Of the calls after steps taken, those do something whose number `every` divides, before `end`:
+  /// a captured step can ask each time.
+  std::int64_t every = 1;  ///< ≥ 1
+  std::int64_t end = std::numeric_limits<std::int64_t>::max();
+
+  CTH_HD bool updates_after(std::int64_t taken) const { return taken < end && taken % every == 0; }
 };
 
 /// What is controlled: the weights under one λ.

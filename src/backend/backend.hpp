@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "backend/image_ops.hpp"
+#include "backend/small_network.hpp"
 #include "kernels/math/control.hpp"
 #include "kernels/math/step_rate.hpp"
 #include "kernels/math/stop_rule.hpp"
@@ -160,6 +162,22 @@ class ProxPlan {
   ProxPlan& operator=(const ProxPlan&) = delete;
 };
 
+/// Work that capture() took down and replay() enqueues. All that it uses, arrays and plans,
+/// outlives it.
+class StepGraph {
+ public:
+  virtual ~StepGraph() = default;
+  StepGraph() = default;
+  StepGraph(const StepGraph&) = delete;
+  StepGraph& operator=(const StepGraph&) = delete;
+};
+
+/// A graph, or why there is none.
+struct Captured {
+  std::unique_ptr<StepGraph> graph;
+  std::string refusal = {};
+};
+
 enum class Operation : std::uint8_t {
   kDense,
   kMse,
@@ -172,7 +190,9 @@ enum class Operation : std::uint8_t {
   kPool,
   kBatchNorm,
   kDropout,
-  kImages
+  kImages,
+  kGraph,
+  kSmallNetwork
 };
 
 class Backend {
@@ -205,18 +225,24 @@ class Backend {
   /// the two streams is being captured, the order is the caller's. CUDA: the caller's cudaStream_t,
   /// null being the default stream, which outlives its use here. CPU: null.
   virtual void set_stream(void* stream) = 0;
-  /// Called after every step that is enqueued without a look at it: waits where the device is too
+  /// Called after `steps` that are enqueued without a look at them: waits where the device is too
   /// far behind, so that few steps are enqueued beyond one that stops. Nothing is read back.
-  virtual void throttle() = 0;
+  virtual void throttle(std::int64_t steps = 1) = 0;
+  /// Takes down what `enqueue` enqueues, which is not done now. What it needs beside that, such as
+  /// memory, must be there: the same calls have been made before. Nothing that waits or gives
+  /// memory. Where it cannot be done the stream is as before, and the refusal says why.
+  virtual Captured capture(const std::function<void()>& enqueue) = 0;
+  virtual void replay(StepGraph& graph) = 0;
 
   // Networks.
   virtual void dense_forward(const DenseForward& args) = 0;
   virtual void dense_backward(const DenseBackward& args) = 0;
   virtual void mse(const LossArgs& args) = 0;
   virtual void softmax_cross_entropy(const LossArgs& args) = 0;
-  /// to[i] = from[index[i]] for rows of `row_bytes` bytes.
+  /// to[i] = from[index[first + i]] for rows of `row_bytes` bytes, first being where the step's
+  /// rows begin.
   virtual void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                           std::size_t row_bytes) = 0;
+                           std::size_t row_bytes, const StepRows& of_step = {}) = 0;
   /// to[i] uniform on [−bound, bound) by Philox (kernels/math/philox.hpp), the same in every room.
   virtual void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                                   std::uint32_t stream) = 0;
@@ -248,6 +274,9 @@ class Backend {
   virtual void set_rates(ProxPlan& plan, std::span<const StepRate> rates) = 0;
   /// Of a plan with one.
   void set_rate(ProxPlan& plan, const StepRate& rate) { set_rates(plan, {&rate, 1}); }
+  /// The learning rate of every rate = learning_rate[s mod length], device memory, s being the step
+  /// that the plan takes next.
+  virtual void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) = 0;
   /// One a tensor, for all that follows; null: it is counted and not stepped (but by kThreshold,
   /// which reads none). What reads gradients refuses null ones. While a stream is captured this is
   /// part of the graph, and each replay sets them again.
@@ -261,6 +290,12 @@ class Backend {
   /// pass; then the stop rule. Does nothing once stopped. Tensors without a gradient stay as they
   /// are and are counted.
   virtual void prox_step(ProxPlan& plan) = 0;
+  /// prox_step with the gradients of a small network over these rows, which it works out itself:
+  /// the plan's tensors are the weights and biases of its layers, in that order, all of them are
+  /// stepped, and the plan's own gradients are not read. Does nothing once stopped, nor while the
+  /// skip flag is set. Sums over rows have the same bits in every run, not those of
+  /// dense_backward().
+  virtual void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) = 0;
   /// Makes the steps since the last set_stop a controlled run: control() and keep_targets() follow
   /// `rule` and these targets, and λ is 0 to begin with. The next set_stop ends it.
   virtual void set_control(ProxPlan& plan, const ControlRule& rule,

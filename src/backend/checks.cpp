@@ -264,6 +264,12 @@ void check_gather(const void* to, const void* from, const std::int64_t* index, s
   check_pointer(where, "index", index, alignof(std::int64_t));
 }
 
+void check_rate_table(const float* learning_rate, std::int64_t length) {
+  const std::string where = "follow_rates";
+  check_extent(where, "length", length, 1);
+  check_pointer(where, "the learning rates", learning_rate);
+}
+
 void check_uniform(const float* to, std::int64_t size, float bound) {
   const std::string where = "initialise_uniform";
   check_extent(where, "the size", size, 0);

@@ -19,6 +19,10 @@ void check_rule(const std::string& where, const ControlRule& rule) {
     refuse(where, std::string(name) + " must be finite and at least 0", std::to_string(value),
            "0 switches it off");
   };
+  if (rule.every < 1) {
+    refuse(where, "updates must be a step or more apart", std::to_string(rule.every),
+           "1 updates λ after every step that asks for it");
+  }
   gain("the integral gain", rule.integral);
   gain("the proportional gain", rule.proportional);
   if (!(std::isfinite(rule.range) && rule.range > 0.0f)) {

@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "backend/activation_kind.hpp"
+#include "kernels/math/activation_kind.hpp"
 
 namespace cuthresh {
 
@@ -195,6 +195,16 @@ struct PointwiseBackward {
   float* dy = nullptr;
 };
 
+/// The rows of a training step, and its draws: `batch` entries of an epoch's order from
+/// batch·(s mod steps_an_epoch) on. s is the step that `plan` takes next, read when the work is
+/// done, so that captured work follows it; without a plan, `step`.
+struct StepRows {
+  const ProxPlan* plan = nullptr;
+  std::int64_t step = 0;
+  std::int64_t batch = 0;  ///< 0: every step begins at the beginning
+  std::int64_t steps_an_epoch = 1;
+};
+
 /// to[i] = from[i]·(kept ? 1/(1 − rate) : 0). Element i is kept by word i%4 of Philox block i/4 of
 /// (seed, step, stream), so the backward pass is the same call on the gradient. to may be from.
 struct Dropout {
@@ -205,6 +215,7 @@ struct Dropout {
   std::uint32_t step = 0;    ///< which step
   const float* from = nullptr;
   float* to = nullptr;
+  const ProxPlan* plan = nullptr;  ///< the step is the one that it takes next, not `step`
 };
 
 /// to[i] = byte·scale[c] + shift[c] of image index[i], moved and mirrored at random where asked.
@@ -213,13 +224,13 @@ struct GatherImages {
   std::int64_t rows = 0;
   float* to = nullptr;                  ///< [rows, height, width, channels]
   const std::uint8_t* from = nullptr;   ///< [images, height, width, channels]
-  const std::int64_t* index = nullptr;  ///< [rows]: which images; null: the first `rows` of from
+  const std::int64_t* index = nullptr;  ///< which images; null: the first `rows` of from
   const float* scale = nullptr;         ///< [channels]
   const float* shift = nullptr;         ///< [channels]
   std::int64_t crop = 0;  ///< > 0: shifted by −crop … crop pixels each way; byte 0 comes in
   bool flip = false;      ///< mirrored left to right for every second image, at random
   std::uint64_t seed = 0;
-  std::uint32_t step = 0;  ///< draws differ from step to step and from row to row
+  StepRows of_step;  ///< of the index; and draws differ from step to step and from row to row
 };
 
 }  // namespace cuthresh

@@ -14,6 +14,7 @@
 #include "backend/checks.hpp"
 #include "capi/controller.hpp"
 #include "capi/handles.hpp"
+#include "core/fingerprint.hpp"
 
 namespace cuthresh::capi {
 namespace {
@@ -22,14 +23,6 @@ constexpr std::string_view kMagic = "CTHRCTRL";
 constexpr std::uint32_t kFormat = 1;
 constexpr std::size_t kFixedBytes = kMagic.size() + 4 + 4 + 8 + 8 + 8 + 8 + 8;
 constexpr char kBytes[] = "bytes";
-
-std::uint64_t fnv_1a(std::span<const std::byte> bytes) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const std::byte byte : bytes) {
-    hash = (hash ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3U;
-  }
-  return hash;
-}
 
 /// Puts numbers one after another; the span is large enough.
 class ByteWriter {

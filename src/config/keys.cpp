@@ -204,7 +204,8 @@ std::vector<Key> build() {
 
       choice(
           "search", "method", [](C& c) -> Field { return &c.search.method; },
-          {"one-run", "gradient-median", "log-midpoint", "fixed"}, "how lambda is found"),
+          {"one-run", "gradient-median", "log-midpoint", "interpolate", "fixed"},
+          "how lambda is found"),
       choice(
           "search", "stop", [](C& c) -> Field { return &c.search.stop; },
           {"first-hit", "converged"}, "when a count decides"),
@@ -214,6 +215,9 @@ std::vector<Key> build() {
       whole(
           "search", "max_rounds", [](C& c) -> Field { return &c.search.max_rounds; },
           {1, 1'000'000}, "trainings at most"),
+      plain(
+          "search", "warm_start", [](C& c) -> Field { return &c.search.warm_start; },
+          "a round begins where the latest one with too many nonzeros ended"),
       whole(
           "search", "first_hit_after", [](C& c) -> Field { return &c.search.first_hit_after; },
           kOptionalSteps, "steps of a round in which a crossing does not count"),
@@ -250,12 +254,21 @@ std::vector<Key> build() {
       choice(
           "run", "precision", [](C& c) -> Field { return &c.run.precision; }, {"fp32", "tf32"},
           "matrix products on a GPU"),
+      choice(
+          "run", "execution", [](C& c) -> Field { return &c.run.execution; },
+          {"auto", "plain", "graph", "fused"}, "how steps reach a GPU"),
       whole(
           "run", "threads", [](C& c) -> Field { return &c.run.threads; }, {0, 1024},
           "threads; 0: one a core"),
       file_path(
           "run", "init", [](C& c) -> Field { return &c.run.init; },
           "safetensors file with the initial weights"),
+      real(
+          "run", "checkpoint_minutes", [](C& c) -> Field { return &c.run.checkpoint_minutes; },
+          {0.0, 1e6, false, false}, "one-run: minutes between two checkpoints; 0: none"),
+      plain(
+          "run", "resume", [](C& c) -> Field { return &c.run.resume; },
+          "one-run: go on from a checkpoint that is there"),
       plain(
           "run", "force", [](C& c) -> Field { return &c.run.force; },
           "replace an existing run folder"),

@@ -72,4 +72,12 @@ const Key* find_key(std::string_view section, std::string_view name);
 /// written.
 std::string expected(const Key& key);
 
+/// A key whose value is another in `now` than in `before`, both as TOML; "none" where it has none.
+struct Difference {
+  std::string key;  ///< "train.steps"
+  std::string before;
+  std::string now;
+};
+std::vector<Difference> differences(const FitConfig& before, const FitConfig& now);
+
 }  // namespace cuthresh::config

@@ -291,6 +291,14 @@ void check_lambda(const SearchConfig& search, const Origins& origins) {
   }
 }
 
+void check_warm_start(const SearchConfig& search, const Origins& origins) {
+  if (!search.warm_start || !(search.method == "fixed" || search.method == "one-run")) return;
+  fail(
+      origins, "search.warm_start",
+      fmt::format("search.method = \"{}\" trains once, so no round follows another", search.method),
+      "true", "remove the key, or set search.method = \"interpolate\"");
+}
+
 void check_one_run(const SearchConfig& search, const Origins& origins) {
   if (search.method != "one-run") return;
   const std::vector<double>& ramp = search.ramp;
@@ -375,6 +383,7 @@ void check(const FitConfig& config, const Origins& origins) {
   check_train(config.train, origins);
   check_targets(config, origins);
   check_lambda(config.search, origins);
+  check_warm_start(config.search, origins);
   check_one_run(config.search, origins);
   check_between_sections(config, origins);
 }

@@ -87,7 +87,41 @@ struct Print {
   }
 };
 
+/// The same, and tables on one line.
+struct PrintInline : Print {
+  using Print::operator();
+
+  std::string operator()(const std::map<std::string, std::int64_t>* v) const {
+    return inline_table(*v, [](std::int64_t x) { return std::to_string(x); });
+  }
+  std::string operator()(const std::map<std::string, std::vector<std::int64_t>>* v) const {
+    return inline_table(*v, whole_numbers);
+  }
+  template <typename Table, typename PrintValue>
+  static std::string inline_table(const Table& table, PrintValue print) {
+    std::string out;
+    for (const auto& [name, value] : table)
+      out += (out.empty() ? "{" : ", ") + key_text(name) + " = " + print(value);
+    return out.empty() ? out : out + "}";
+  }
+};
+
 }  // namespace
+
+std::vector<Difference> differences(const FitConfig& before, const FitConfig& now) {
+  FitConfig a = before;
+  FitConfig b = now;  // the table's fields point into a FitConfig that may be written
+  std::vector<Difference> found;
+  for (const Key& key : keys()) {
+    const PrintInline print{{key}};
+    const std::string was = std::visit(print, key.field(a));
+    const std::string is = std::visit(print, key.field(b));
+    if (was != is)
+      found.push_back({key.path(), was.empty() ? "none" : was, is.empty() ? "none" : is});
+  }
+  return found;
+}
+
 }  // namespace config
 
 std::string to_toml(const FitConfig& config) {

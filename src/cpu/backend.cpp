@@ -16,8 +16,18 @@ std::string CpuBackend::description() const {
   return "cpu (" + gemm_->name() + ", " + threads + ", " + loops_.name + ")";
 }
 
-std::string CpuBackend::unsupported(Operation) const {
+std::string CpuBackend::unsupported(Operation operation) const {
+  if (operation == Operation::kGraph) return "the CPU has no launches to save";
+  if (operation == Operation::kSmallNetwork) {
+    return "the CPU room has no small networks of their own: its dense layers are fused with what "
+           "follows them, and a call costs it nothing";
+  }
   return {};
+}
+
+void CpuBackend::small_network_step(ProxPlan&, const SmallNetworkStep&) {
+  throw InternalError({"small_network_step", unsupported(Operation::kSmallNetwork), description(),
+                       "pass the layers one by one, then prox_step"});
 }
 
 std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_t threads,

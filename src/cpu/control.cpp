@@ -100,6 +100,7 @@ void CpuBackend::control(ProxPlan& plan, const std::int64_t* counts) {
   check_counts(counts);
   CpuPlan& p = as_cpu_plan(plan);
   if (p.status.stopped || p.skipped()) return;
+  if (!p.control_rule.updates_after(p.status.steps)) return;
   std::vector<float> lambda;
   for (std::size_t t = 0; t < p.controlled.targets.size(); ++t) {
     lambda.push_back(

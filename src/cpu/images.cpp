@@ -62,16 +62,18 @@ void CpuBackend::gather_images(const GatherImages& args) {
     std::copy_n(args.shift, s.channels, image_shift_.begin() + i);
   }
   const bool moves = args.crop > 0 || args.flip;
+  const auto step = static_cast<std::uint32_t>(step_number(args.of_step.plan, args.of_step.step));
+  const std::int64_t* const index =
+      args.index == nullptr ? nullptr : args.index + first_row(args.of_step);
   constexpr std::int64_t kElementsWorthAThread = 16384;
   const std::int64_t grain = std::max<std::int64_t>(1, kElementsWorthAThread / elements);
   threads_.ranges(args.rows, grain, 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::uint8_t> moved(moves ? static_cast<std::size_t>(elements) : 0);
     for (std::int64_t r = begin; r < end; ++r) {
-      const std::uint8_t* image =
-          args.from + (args.index == nullptr ? r : args.index[r]) * elements;
+      const std::uint8_t* image = args.from + (index == nullptr ? r : index[r]) * elements;
       if (moves) {
         const ImageMove move =
-            ImageMove::draw(args.seed, args.step, r, static_cast<std::int32_t>(s.width),
+            ImageMove::draw(args.seed, step, r, static_cast<std::int32_t>(s.width),
                             static_cast<std::int32_t>(args.crop), args.flip);
         for (std::int32_t y = 0; y < s.height; ++y) {
           move_line(move, s, image, y, moved.data() + y * s.width * s.channels);

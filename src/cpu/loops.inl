@@ -9,8 +9,8 @@
 
 #include <cstdint>
 
-#include "backend/activations.hpp"
 #include "cpu/loops.hpp"
+#include "kernels/math/activations.hpp"
 #include "kernels/math/bracket.hpp"
 #include "kernels/math/image.hpp"
 #include "kernels/math/keep_largest.hpp"

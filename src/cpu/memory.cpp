@@ -52,7 +52,9 @@ void CpuBackend::download(void* to, const void* from, std::size_t bytes) {
 }
 
 void CpuBackend::gather_rows(void* to, const void* from, const std::int64_t* index,
-                             std::int64_t rows, std::size_t row_bytes) {
+                             std::int64_t rows, std::size_t row_bytes, const StepRows& of_step) {
+  if (rows == 0) return;
+  index += first_row(of_step);
   auto* target = static_cast<char*>(to);
   const auto* source = static_cast<const char*>(from);
   threads_.ranges(rows, 4096, 1, [&](std::int64_t begin, std::int64_t end) {

@@ -34,7 +34,8 @@ void CpuBackend::dropout(const Dropout& args) {
       copy(args.to, args.from, sizeof(float) * static_cast<std::size_t>(args.size));
     return;
   }
-  const DropoutMask mask = DropoutMask::of(args.seed, args.stream, args.step, args.rate);
+  const auto step = static_cast<std::uint32_t>(step_number(args.plan, args.step));
+  const DropoutMask mask = DropoutMask::of(args.seed, args.stream, step, args.rate);
   threads_.ranges(args.size, kElementsAThread / 4, 64, [&](std::int64_t begin, std::int64_t end) {
     loops_.layers.dropout(mask, args.from, args.to, begin, end);
   });

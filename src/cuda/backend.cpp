@@ -24,6 +24,9 @@ std::string CudaBackend::description() const {
 std::string CudaBackend::unsupported(Operation operation) const {
   if (operation == Operation::kDense) return blas_library().missing;
   if (operation == Operation::kConv) return dnn_library().missing;
+  if (operation == Operation::kGraph && context_.stream().get() == nullptr) {
+    return "the default stream cannot be captured";
+  }
   return {};
 }
 

@@ -34,7 +34,9 @@ class CudaBackend final : public Backend {
   void download(void* to, const void* from, std::size_t bytes) override;
   std::uint64_t bytes_to_host() const override { return context_.bytes_to_host(); }
   void synchronize() override;
-  void throttle() override;
+  void throttle(std::int64_t steps) override;
+  Captured capture(const std::function<void()>& enqueue) override;
+  void replay(StepGraph& graph) override;
   void set_stream(void* stream) override;
 
   void dense_forward(const DenseForward& args) override;
@@ -42,7 +44,7 @@ class CudaBackend final : public Backend {
   void mse(const LossArgs& args) override;
   void softmax_cross_entropy(const LossArgs& args) override;
   void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                   std::size_t row_bytes) override;
+                   std::size_t row_bytes, const StepRows& of_step) override;
   void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                           std::uint32_t stream) override;
 
@@ -64,10 +66,12 @@ class CudaBackend final : public Backend {
                                       StepKind kind) override;
   void set_lambda(ProxPlan& plan, std::span<const float> lambda) override;
   void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override;
+  void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) override;
   void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override;
   void set_skip(ProxPlan& plan, const float* flag) override;
   void set_stop(ProxPlan& plan, const StopRule& rule) override;
   void prox_step(ProxPlan& plan) override;
+  void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) override;
   void set_control(ProxPlan& plan, const ControlRule& rule,
                    std::span<const ControlTarget> targets) override;
   void control(ProxPlan& plan) override;

@@ -34,6 +34,7 @@ Context::~Context() {
   dnn_.reset();
   blas_.reset();
   for (const Buffer& buffer : scratch_) deallocate(buffer.data);
+  give_back_outgrown();
   deallocate(tickets_.data);
   deallocate(workspace_);
   if (pinned_ != nullptr) health_.note(cudaFreeHost(pinned_), "cudaFreeHost");
@@ -54,13 +55,30 @@ bool Context::is_captured() {
   return cuda::is_captured(health_, stream_);
 }
 
-void Context::throttle() {
+void Context::throttle(std::int64_t steps) {
   health_.require_usable("throttle");
   const OnDevice current = here();
-  pace_.step(stream_);
+  pace_.step(stream_, steps);
+}
+
+void Context::refuse_in_capture(const std::string& what) const {
+  if (!capturing_) return;
+  throw InternalError({"CUDA graph", "a captured step " + what,
+                       "not the first time that it is taken",
+                       "take a plain step of the same shape before the capture"});
+}
+
+void Context::drop_graph() noexcept {
+  if (--graphs_ == 0) give_back_outgrown();
+}
+
+void Context::give_back_outgrown() noexcept {
+  for (void* const buffer : outgrown_) deallocate(buffer);
+  outgrown_.clear();
 }
 
 void Context::synchronize() {
+  refuse_in_capture("waits for the device");
   const OnDevice current = here();
   health_.check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
 }
@@ -68,6 +86,7 @@ void Context::synchronize() {
 void* Context::allocate(std::size_t bytes) {
   health_.require_usable("cudaMallocFromPoolAsync");
   if (bytes == 0) return nullptr;
+  refuse_in_capture("allocates " + std::to_string(bytes) + " bytes");
   const OnDevice current = here();
   void* pointer = nullptr;
   const cudaError_t status = cudaMallocFromPoolAsync(&pointer, bytes, pool_.get(), stream().get());
@@ -95,6 +114,7 @@ void Context::deallocate(void* pointer) noexcept {
 void Context::upload(void* to, const void* from, std::size_t bytes) {
   health_.require_usable("upload");
   if (bytes == 0) return;
+  refuse_in_capture("uploads " + std::to_string(bytes) + " bytes from the host");
   const OnDevice current = here();
   cudaPointerAttributes attributes{};
   health_.check(cudaPointerGetAttributes(&attributes, from), "cudaPointerGetAttributes");
@@ -121,6 +141,7 @@ void Context::zero(void* to, std::size_t bytes) {
 void Context::to_host(void* to, const void* from, std::size_t bytes, std::size_t more) {
   health_.require_usable("to_host");
   if (bytes == 0) return;
+  refuse_in_capture("reads " + std::to_string(bytes) + " bytes back");
   const OnDevice current = here();
   health_.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream().get()),
                 "cudaMemcpyAsync");
@@ -129,6 +150,7 @@ void Context::to_host(void* to, const void* from, std::size_t bytes, std::size_t
 }
 
 const std::byte* Context::read(const void* from, std::size_t bytes, std::size_t more) {
+  refuse_in_capture("reads " + std::to_string(bytes) + " bytes back");
   if (bytes > pinned_bytes_) {
     const OnDevice current = here();
     health_.require_usable("cudaMallocHost");
@@ -147,7 +169,12 @@ const std::byte* Context::read(const void* from, std::size_t bytes, std::size_t 
 void Context::grow(Buffer& buffer, std::size_t bytes) {
   // Doubling: shapes that grow step by step would otherwise free and allocate at each.
   const std::size_t wanted = std::max({bytes, 2 * buffer.bytes, std::size_t{4096}});
-  deallocate(buffer.data);
+  refuse_in_capture("needs " + std::to_string(wanted) + " bytes of scratch");
+  if (graphs_ > 0) {
+    outgrown_.push_back(buffer.data);
+  } else {
+    deallocate(buffer.data);
+  }
   buffer = {};
   buffer.data = allocate(wanted);
   buffer.bytes = wanted;

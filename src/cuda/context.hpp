@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "cuda/blas.hpp"
 #include "cuda/check.hpp"
@@ -28,6 +29,8 @@ enum class Scratch : std::uint8_t {
   kConvWorkspace,
   kConvFilter,
   kConvBias,
+  kSmallNetwork,
+  kSmallPartials,
   kCount
 };
 
@@ -47,7 +50,13 @@ class Context {
   /// All that follows is enqueued there, and comes after all that was enqueued before.
   void set_stream(StreamView stream);
   bool is_captured();
-  void throttle();
+  /// While the room itself captures: what a graph cannot hold, or would hold wrongly, is an error
+  /// that says what it was.
+  void set_capturing(bool on) noexcept { capturing_ = on; }
+  /// As long as graphs live, scratch that is outgrown is kept: they have its addresses.
+  void add_graph() noexcept { ++graphs_; }
+  void drop_graph() noexcept;
+  void throttle(std::int64_t steps);
   void synchronize();
   /// The device is current as long as the result lives.
   OnDevice here() { return {health_, device_}; }
@@ -107,6 +116,8 @@ class Context {
     std::size_t bytes = 0;
   };
   void grow(Buffer& buffer, std::size_t bytes);
+  void refuse_in_capture(const std::string& what) const;
+  void give_back_outgrown() noexcept;
 
   Health health_;
   int device_;
@@ -119,6 +130,9 @@ class Context {
   std::string name_;
   int processors_ = 0;
   std::uint64_t bytes_to_host_ = 0;
+  bool capturing_ = false;
+  std::int64_t graphs_ = 0;
+  std::vector<void*> outgrown_;
   std::array<Buffer, static_cast<std::size_t>(Scratch::kCount)> scratch_;
   Buffer tickets_;
   void* pinned_ = nullptr;

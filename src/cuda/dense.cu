@@ -1,9 +1,9 @@
-#include "backend/activations.hpp"
 #include "backend/checks.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/dense_epilogue.hpp"
 #include "cuda/launch.hpp"
 #include "kernels/block/dense_bias.cuh"
+#include "kernels/math/activations.hpp"
 
 namespace cuthresh::cuda {
 namespace {

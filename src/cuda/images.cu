@@ -21,7 +21,7 @@ void CudaBackend::gather_images(const GatherImages& args) {
   images.channels = static_cast<std::int32_t>(args.shape.channels);
   images.crop = static_cast<std::int32_t>(args.crop);
   images.seed = args.seed;
-  images.step = args.step;
+  images.of_step = rows_of(args.of_step);
   images.flip = args.flip;
   launch(context_,
          {"gather_images_kernel", gather_images_tiles(args.rows, images.elements()), kThreads},

@@ -34,8 +34,8 @@ void CudaBackend::set_stream(void* stream) {
   context_.set_stream(StreamView::callers(stream));
 }
 
-void CudaBackend::throttle() {
-  context_.throttle();
+void CudaBackend::throttle(std::int64_t steps) {
+  context_.throttle(steps);
 }
 
 }  // namespace cuthresh::cuda

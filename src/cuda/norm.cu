@@ -1,8 +1,8 @@
-#include "backend/activations.hpp"
 #include "backend/checks_layers.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/launch.hpp"
 #include "kernels/block/batch_norm.cuh"
+#include "kernels/math/activations.hpp"
 
 namespace cuthresh::cuda {
 namespace {
@@ -14,10 +14,6 @@ constexpr std::uint32_t kThreads = 256;
 float* column_scratch(Context& context, std::int64_t floats) {
   return static_cast<float*>(
       context.scratch(Scratch::kBiasPartials, static_cast<std::size_t>(floats) * sizeof(float)));
-}
-
-const StepHeader* header_of(const ProxPlan* plan) {
-  return plan == nullptr ? nullptr : static_cast<const CudaPlan*>(plan)->status();
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "kernels/block/multi_tensor.cuh"
 #include "kernels/block/select.cuh"
 #include "kernels/block/share_target.cuh"
+#include "kernels/math/step_number.hpp"
 
 namespace cuthresh::cuda {
 
@@ -122,5 +123,17 @@ class CudaPlan final : public ProxPlan {
   std::uint32_t* announced_on_device_ = nullptr;  // the device's
   std::uint32_t run_ = 0;
 };
+
+/// The status that steps of `plan` leave; null without a plan.
+inline const StepHeader* header_of(const ProxPlan* plan) {
+  return plan == nullptr ? nullptr : static_cast<const CudaPlan*>(plan)->status();
+}
+/// The step that `plan` takes next; without a plan, `number`.
+inline StepNumber step_number(const ProxPlan* plan, std::int64_t number) {
+  return {plan == nullptr ? nullptr : &header_of(plan)->steps, number};
+}
+inline RowsOfStep rows_of(const StepRows& of_step) {
+  return {step_number(of_step.plan, of_step.step), of_step.batch, of_step.steps_an_epoch};
+}
 
 }  // namespace cuthresh::cuda

@@ -1,10 +1,10 @@
-#include "backend/activations.hpp"
 #include "backend/checks_layers.hpp"
 #include "cuda/backend_impl.hpp"
 #include "cuda/launch.hpp"
 #include "kernels/block/dropout.cuh"
 #include "kernels/block/pointwise.cuh"
 #include "kernels/block/transpose.cuh"
+#include "kernels/math/activations.hpp"
 
 namespace cuthresh::cuda {
 namespace {
@@ -46,7 +46,8 @@ void CudaBackend::dropout(const Dropout& args) {
   const DropoutMask mask = DropoutMask::of(args.seed, args.stream, args.step, args.rate);
   launch(context_,
          {"dropout_kernel", (args.size + kElementsABlock - 1) / kElementsABlock, kThreads},
-         dropout_kernel<kThreads>, mask, args.from, args.to, args.size);
+         dropout_kernel<kThreads>, mask, step_number(args.plan, args.step), args.from, args.to,
+         args.size);
 }
 
 void CudaBackend::add(float* to, const float* from, std::int64_t size) {

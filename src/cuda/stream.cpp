@@ -46,17 +46,19 @@ Pace::~Pace() {
   }
 }
 
-void Pace::step(StreamView stream) {
-  if (++steps_ % kSteps != 0) return;
-  const auto turn = static_cast<std::size_t>(steps_ / kSteps % 2);
-  if (marks_[turn] == nullptr) {
+void Pace::step(StreamView stream, std::int64_t steps) {
+  steps_ += steps;
+  if (steps_ < kSteps) return;
+  steps_ = 0;
+  turn_ = 1 - turn_;
+  if (marks_[turn_] == nullptr) {
     // The thread sleeps while it waits; times are not taken.
     health_.check(
-        cudaEventCreateWithFlags(&marks_[turn], cudaEventDisableTiming | cudaEventBlockingSync),
+        cudaEventCreateWithFlags(&marks_[turn_], cudaEventDisableTiming | cudaEventBlockingSync),
         "cudaEventCreateWithFlags");
   }
-  health_.check(cudaEventRecord(marks_[turn], stream.get()), "cudaEventRecord");
-  const cudaEvent_t earlier = marks_[1 - turn];
+  health_.check(cudaEventRecord(marks_[turn_], stream.get()), "cudaEventRecord");
+  const cudaEvent_t earlier = marks_[1 - turn_];
   if (earlier != nullptr) health_.check(cudaEventSynchronize(earlier), "cudaEventSynchronize");
 }
 

@@ -63,8 +63,9 @@ class Handover {
   cudaEvent_t event_ = nullptr;  // made when first needed
 };
 
-/// Keeps a host that only enqueues near its device: every kSteps steps it waits for the step that
-/// was enqueued kSteps earlier, so that at most 2·kSteps are under way. Nothing is read back.
+/// Keeps a host that only enqueues near its device: every kSteps steps, or after more at once, it
+/// waits for the mark before this one, so that at most twice as many are under way. Nothing is read
+/// back.
 class Pace {
  public:
   /// Enough to hide a wait behind, few enough that little is enqueued for nothing after a stop.
@@ -75,13 +76,14 @@ class Pace {
   Pace(const Pace&) = delete;
   Pace& operator=(const Pace&) = delete;
 
-  /// After a step was enqueued.
-  void step(StreamView stream);
+  /// After `steps` steps were enqueued.
+  void step(StreamView stream, std::int64_t steps);
 
  private:
   Health& health_;
   std::array<cudaEvent_t, 2> marks_{};  // made when first needed
-  std::int64_t steps_ = 0;
+  std::int64_t steps_ = 0;              // since the last mark
+  std::size_t turn_ = 0;
 };
 
 }  // namespace cuthresh::cuda

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuthresh/config.hpp"
@@ -39,6 +40,8 @@ class HistoryCsv {
   HistoryCsv();
   void add_step(const StepSample& sample);
   void add_round(const RoundResult& round);
+  /// In place of all lines so far those of a run that is gone on with.
+  void take_over(std::string text) { text_ = std::move(text); }
   /// The header and every line so far.
   std::string text() const { return text_; }
 

@@ -138,9 +138,9 @@ void Network::drop(std::size_t n, std::int64_t size, const float* from, float* t
                     .rate = options_.pass == Pass::kTrain ? graph_.nodes[n].rate : 0.0f,
                     .seed = options_.seed,
                     .stream = static_cast<std::uint32_t>(n),
-                    .step = options_.step,
                     .from = from,
-                    .to = to});
+                    .to = to,
+                    .plan = options_.plan});
 }
 
 void Network::copy_gradient(int to, int from, std::int64_t elements) {

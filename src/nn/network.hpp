@@ -11,12 +11,11 @@
 
 namespace cuthresh::nn {
 
-/// What a forward pass is for. `step` and `seed` choose the dropout masks; `plan`: the running
-/// statistics of batch normalisation stay as they are once it has stopped.
+/// What a forward pass is for. `seed` and the step that `plan` takes next choose the dropout masks;
+/// the running statistics of batch normalisation stay as they are once it has stopped.
 struct ForwardOptions {
   Pass pass = Pass::kGradient;
   std::uint64_t seed = 0;
-  std::uint32_t step = 0;
   const ProxPlan* plan = nullptr;
 };
 

@@ -59,6 +59,11 @@ void Parameters::initialise(Initialisation scheme, std::uint64_t seed) {
   keep_as_best();
 }
 
+void Parameters::start_from_here() {
+  if (start_.size() == 0) start_ = Array<float>(backend_, elements());
+  start_.copy_from(values_);
+}
+
 bool matches_pattern(const std::string& name, const std::string& pattern) {
   // Greedy matching with one point to come back to, the last star: linear in all but contrived
   // cases.

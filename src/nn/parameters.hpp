@@ -48,6 +48,10 @@ class Parameters {
   const std::vector<Parameter>& list() const { return list_; }
   /// Of the arena, the gaps between tensors included.
   std::int64_t elements() const { return values_.size(); }
+  /// The arena of the values.
+  float* values() { return values_.data(); }
+  const float* values() const { return values_.data(); }
+  const float* best() const { return best_.data(); }
   float* value(std::size_t i) { return values_.data() + list_[i].offset; }
   float* gradient(std::size_t i) { return gradients_.data() + list_[i].offset; }
   float* initial(std::size_t i) { return initial_.data() + list_[i].offset; }
@@ -57,6 +61,11 @@ class Parameters {
   void initialise(Initialisation scheme, std::uint64_t seed);
 
   void restore_initial() { values_.copy_from(initial_); }
+  /// Where trainings start: at the initial values, or at those that were there when
+  /// start_from_here() was called last.
+  void start_from_here();
+  void start_from_initial() { start_ = Array<float>(); }
+  void restore_start() { values_.copy_from(start_.size() > 0 ? start_ : initial_); }
   void keep_as_best() { best_.copy_from(values_); }
   void restore_best() { values_.copy_from(best_); }
 
@@ -64,6 +73,7 @@ class Parameters {
   Backend& backend_;
   std::vector<Parameter> list_;
   Array<float> values_, gradients_, initial_, best_;
+  Array<float> start_;  // empty: the initial values
 };
 
 /// "*" stands for any characters, "?" for one.

@@ -118,6 +118,13 @@ std::optional<Interval> GroupHistory::searchable() const {
   return bracket;
 }
 
+std::optional<std::int64_t> GroupHistory::count(float lambda) const {
+  for (const Entry& e : entries_) {
+    if (e.lambda == lambda && !e.diverged) return e.nnz;
+  }
+  return std::nullopt;
+}
+
 std::optional<float> GroupHistory::meeting_lambda() const {
   const Entry* latest = nullptr;
   for (const Entry& e : entries_) {

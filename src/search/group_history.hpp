@@ -60,6 +60,9 @@ class GroupHistory {
   /// one, never outside the confirmed ends; else nothing. Both ends must be confirmed.
   std::optional<Interval> searchable() const;
 
+  /// What the latest training at λ counted, forgotten or not; none where none went well.
+  std::optional<std::int64_t> count(float lambda) const;
+
   /// The λ, tried last, whose count meets the target (with `interacts`, the count must not be
   /// forgotten).
   std::optional<float> meeting_lambda() const;

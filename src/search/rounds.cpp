@@ -115,18 +115,27 @@ bool LambdaSearch::lambda_tried() const {
                      [this](const Probe& probe) { return probe.lambda == lambda_; });
 }
 
+std::optional<float> LambdaSearch::proposal(Group& group, std::optional<float> median) const {
+  if (median) return median;
+  const Interval bracket = group.bracket;
+  const double lo = double{bracket.lo};
+  const double hi = double{bracket.hi};
+  if (settings_.pivot != Pivot::kInterpolate) {
+    const bool arithmetic = settings_.pivot == Pivot::kGradientMedian || lo == 0.0;
+    return static_cast<float>(arithmetic ? 0.5 * (lo + hi) : std::sqrt(lo * hi));
+  }
+  const auto at_lo = group.history.count(bracket.lo);
+  const auto at_hi = group.history.count(bracket.hi);
+  if (group.pace.too_slow(bracket) || !at_lo || !at_hi) return std::nullopt;
+  return interpolated(bracket, {*at_lo, *at_hi, group.target, group.run * group.side});
+}
+
 void LambdaSearch::draw(bool diverged, const std::vector<std::optional<float>>& medians) {
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    const Group& group = groups_[g];
+    Group& group = groups_[g];
     if (!group.moved) continue;
-    const double lo = double{group.bracket.lo};
-    const double hi = double{group.bracket.hi};
     std::optional<float> next;
-    if (!diverged) {
-      const bool arithmetic = settings_.pivot == Pivot::kGradientMedian || lo == 0.0;
-      next = static_cast<float>(arithmetic ? 0.5 * (lo + hi) : std::sqrt(lo * hi));
-      if (g < medians.size() && medians[g]) next = medians[g];
-    }
+    if (!diverged) next = proposal(group, g < medians.size() ? medians[g] : std::nullopt);
     if (!next || !group.history.acceptable(*next, group.bracket)) {
       next = group.history.widest_gap_middle(group.bracket);
     }

@@ -37,6 +37,7 @@
 
 #include "kernels/math/stop_rule.hpp"
 #include "search/group_history.hpp"
+#include "search/interpolation.hpp"
 
 namespace cuthresh::search {
 
@@ -48,6 +49,7 @@ CountBand make_band(std::int64_t target, double tolerance);
 enum class Pivot {
   kGradientMedian,  ///< the median of |∂L/∂w| strictly inside the bracket; if none, the midpoint
   kLogMidpoint,     ///< the geometric mean of the bracket; from 0 the midpoint
+  kInterpolate,     ///< by the counts at the bracket's ends (interpolation.hpp)
   kFixed            ///< one training at the given λ
 };
 
@@ -146,6 +148,7 @@ class LambdaSearch {
     bool moved = false;  // this round's λ was drawn from `bracket`
     int side = 0;        // of the latest count: +1 too many, −1 too few, 0 met
     int run = 0;         // moved trainings in a row that missed on that side
+    Pace pace;           // kInterpolate: how fast the bracket shrinks
     Interval noted;      // the exhausted bracket that the user was told of
   };
 
@@ -176,6 +179,7 @@ class LambdaSearch {
   void plan_round(bool diverged);
   bool move_group(std::size_t group);
   bool lambda_tried() const;
+  std::optional<float> proposal(Group& group, std::optional<float> median) const;
   void draw(bool diverged, const std::vector<std::optional<float>>& medians);
   void finish_exhausted();
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "cuthresh/error.hpp"
@@ -18,7 +19,8 @@ DeviceData::DeviceData(Backend& backend, const DataSplit& data, const BatchSetti
       test_(upload(data.test)) {
   if (data.train.has_images()) prepare_images(data.train);
   if (settings.batch == 0) return;
-  order_ = Array<std::int64_t>(backend, train_.rows);
+  order_ =
+      Array<std::int64_t>(backend, steps_an_epoch(train_.rows, settings.batch) * settings.batch);
   if (!has_images_) batch_inputs_ = Array<float>(backend, settings.batch * features_);
   if (settings.labels) {
     batch_labels_ = Array<std::int32_t>(backend, settings.batch);
@@ -43,7 +45,7 @@ void DeviceData::prepare_images(const Dataset& train) {
 
 /// With a step: as that training step has them; without: as they are.
 void DeviceData::gather_images(const Resident& from, std::int64_t first, const std::int64_t* index,
-                               std::int64_t rows, const std::int64_t* step) {
+                               std::int64_t rows, const StepRows* of_step) {
   if (rows * features_ > images_.size()) {
     throw InternalError(
         {"images",
@@ -58,11 +60,11 @@ void DeviceData::gather_images(const Resident& from, std::int64_t first, const s
   args.index = index;
   args.scale = image_scale_.data();
   args.shift = image_shift_.data();
-  if (step != nullptr) {
+  if (of_step != nullptr) {
     args.crop = settings_.crop;
     args.flip = settings_.flip;
     args.seed = settings_.seed + static_cast<std::uint64_t>(first);  // parts of a step differ
-    args.step = static_cast<std::uint32_t>(*step);
+    args.of_step = *of_step;
   }
   backend_.gather_images(args);
   held_rows_ = 0;
@@ -96,39 +98,61 @@ std::int64_t DeviceData::batch_rows(std::int64_t step) const {
   return std::min(settings_.batch, train_.rows - first_row(step));
 }
 
-Batch DeviceData::batch(std::int64_t step, std::int64_t first, std::int64_t rows) {
-  if (settings_.batch == 0) {
-    if (!has_images_ || (settings_.crop == 0 && !settings_.flip)) {
-      return slice(Part::kTrain, first, rows);
+std::int64_t DeviceData::epoch_end(std::int64_t step) const {
+  if (settings_.batch == 0) return std::numeric_limits<std::int64_t>::max();
+  const std::int64_t each = steps_an_epoch(train_.rows, settings_.batch);
+  return (step / each + 1) * each;
+}
+
+void DeviceData::prepare(std::int64_t step) {
+  if (settings_.batch > 0) {
+    const std::int64_t epoch = step / steps_an_epoch(train_.rows, settings_.batch);
+    if (epoch != epoch_) {
+      epoch_ = epoch;
+      std::vector<std::int64_t> order =
+          epoch_order(train_.rows, settings_.seed, static_cast<std::uint32_t>(epoch_));
+      // Once a round has stopped its number of steps stands still, maybe at a short last batch,
+      // while whole ones are still enqueued, to no effect: they must find rows that are there.
+      order.resize(static_cast<std::size_t>(order_.size()), 0);
+      backend_.upload(order_.data(), order.data(), order_.bytes());
     }
-    gather_images(train_, first, nullptr, rows, &step);
+  }
+  if (!has_images_) return;
+  if (settings_.batch == 0 && !moves_images() && train_.rows <= settings_.at_once) {
+    slice(Part::kTrain, 0, train_.rows);
+  } else {
+    held_rows_ = 0;  // the step's own images take the place of a slice
+  }
+}
+
+Batch DeviceData::batch(std::int64_t step, std::int64_t first, std::int64_t rows,
+                        const ProxPlan* plan) {
+  const StepRows of_step{plan, step, settings_.batch, steps_an_epoch(train_.rows, settings_.batch)};
+  if (settings_.batch == 0) {
+    if (!has_images_ || !moves_images()) return slice(Part::kTrain, first, rows);
+    gather_images(train_, first, nullptr, rows, &of_step);
     const std::int64_t outputs_before = first * outputs_;
     return {rows, images_.data(),
             settings_.labels ? nullptr : train_.targets.data() + outputs_before,
             settings_.labels ? train_.labels.data() + first : nullptr};
   }
-  const std::int64_t epoch = step / steps_an_epoch(train_.rows, settings_.batch);
-  if (epoch != epoch_) {
-    epoch_ = epoch;
-    const std::vector<std::int64_t> order =
-        epoch_order(train_.rows, settings_.seed, static_cast<std::uint32_t>(epoch_));
-    backend_.upload(order_.data(), order.data(), order_.bytes());
-  }
-  const std::int64_t* index = order_.data() + first_row(step) + first;
+  prepare(step);
+  const std::int64_t* index = order_.data() + first;
   const auto row_bytes = [](std::int64_t elements) {
     return static_cast<std::size_t>(elements) * 4;
   };
   if (has_images_) {
-    gather_images(train_, 0, index, rows, &step);
+    gather_images(train_, 0, index, rows, &of_step);
   } else {
     backend_.gather_rows(batch_inputs_.data(), train_.inputs.data(), index, rows,
-                         row_bytes(features_));
+                         row_bytes(features_), of_step);
   }
   if (settings_.labels) {
-    backend_.gather_rows(batch_labels_.data(), train_.labels.data(), index, rows, row_bytes(1));
+    backend_.gather_rows(batch_labels_.data(), train_.labels.data(), index, rows, row_bytes(1),
+                         of_step);
   } else {
     backend_.gather_rows(batch_targets_.data(), train_.targets.data(), index, rows,
-                         row_bytes(outputs_));
+                         row_bytes(outputs_), of_step);
   }
   return {rows, has_images_ ? images_.data() : batch_inputs_.data(), batch_targets_.data(),
           batch_labels_.data()};

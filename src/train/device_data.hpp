@@ -38,9 +38,17 @@ class DeviceData {
   /// Rows that step `step` of a round trains on: all, or those of a batch, the last of an epoch
   /// being what is left.
   std::int64_t batch_rows(std::int64_t step) const;
+  /// All that step `step` needs and its work does not make by itself: the order of its epoch, and a
+  /// full batch of images that do not move. Before steps that are replayed.
+  void prepare(std::int64_t step);
   /// `rows` of them from the `first` on, batches in the epoch's order. Valid until the next call.
-  Batch batch(std::int64_t step, std::int64_t first, std::int64_t rows);
+  /// With a plan they are those of the step that it takes next, whose number `step` is: the work
+  /// reads it where it is done.
+  Batch batch(std::int64_t step, std::int64_t first, std::int64_t rows,
+              const ProxPlan* plan = nullptr);
   Batch batch(std::int64_t step) { return batch(step, 0, batch_rows(step)); }
+  /// The first step after `step` that needs prepare() anew: of another epoch.
+  std::int64_t epoch_end(std::int64_t step) const;
   /// Rows [first, first + rows) as they are, for evaluation and full gradients. Valid until the
   /// next call.
   Batch slice(Part part, std::int64_t first, std::int64_t rows);
@@ -57,8 +65,9 @@ class DeviceData {
   /// Of step `step`'s batch, in the epoch's order.
   std::int64_t first_row(std::int64_t step) const;
   void prepare_images(const Dataset& train);
+  bool moves_images() const { return settings_.crop > 0 || settings_.flip; }
   void gather_images(const Resident& from, std::int64_t first, const std::int64_t* index,
-                     std::int64_t rows, const std::int64_t* step);
+                     std::int64_t rows, const StepRows* of_step);
   Resident upload(const Dataset& data) const;
   const Resident& of(Part part) const { return part == Part::kTrain ? train_ : test_; }
 
@@ -82,7 +91,7 @@ class DeviceData {
 
   // Mini-batches: the epoch's order and the gathered rows.
   std::int64_t epoch_ = -1;
-  Array<std::int64_t> order_;
+  Array<std::int64_t> order_;  // filled up to whole batches
   Array<float> batch_inputs_;
   Array<float> batch_targets_;
   Array<std::int32_t> batch_labels_;

@@ -27,17 +27,19 @@ Fit::Fit(const FitConfig& config, FitObserver& observer)
           backend_, graph_,
           Trainer::rows_needed(data_.train.rows, config_.train.batch, nn::floats_a_row(graph_))),
       task_(make_task(config_, network_.parameters().list())),
+      resumed_(find_checkpoint()),
       folder_(prepare_folder()),
       trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}
 
 FitResult Fit::run() {
   observer_.note("device: " + chosen_.why);
   for (const std::string& note : task_.notes) observer_.note(note);
+  if (resumed_ && !one_run()) check_resumed(0);  // refuses another search.method
   const Found found = one_run() ? train_controlled() : search_lambda();
-  const std::uint64_t bytes_to_host_search = backend_.bytes_to_host() - trainer_.bytes_looked_at();
+  const std::uint64_t of_search = bytes_to_host_search();
   if (config_.search.compare_dense && !cancelled_) train_dense();
   FitResult result = summarise(found);
-  result.bytes_to_host_search = bytes_to_host_search;
+  result.bytes_to_host_search = of_search;
   write(result);
   return result;
 }
@@ -58,7 +60,8 @@ std::unique_ptr<RunFolder> Fit::prepare_folder() {
   } else {
     load_initial(backend_, network_.parameters(), config_.run.init);
   }
-  return std::make_unique<RunFolder>(config_.run.out, config_.run.force);
+  // What was interrupted had the right to the folder, and may have left it with what it had then.
+  return std::make_unique<RunFolder>(config_.run.out, config_.run.force || resumed_);
 }
 
 std::int64_t Fit::sample_every() const {
@@ -81,6 +84,7 @@ TrainerSettings Fit::trainer_settings() const {
   settings.momentum = static_cast<float>(c.momentum);
   settings.schedule = make_schedule(c);
   settings.test_every = c.test_every;
+  settings.execution = execution(config_.run);
   return settings;
 }
 
@@ -94,6 +98,7 @@ void Fit::train_dense() {
   observer_.note("the dense network beside it: one training of " +
                  std::to_string(config_.train.steps) + " steps with λ 0");
   gradient_of_ = kNoRound;
+  network_.parameters().start_from_initial();
   const std::vector<float> zero(task_.search_groups.size(), 0.0f);
   const StepStatus status = train(0, zero, StopRule{});
   NetworkScores dense;
@@ -108,6 +113,7 @@ RoundResult Fit::finish_round(std::int64_t number, const StepStatus& status, boo
   round.nnz = task_.search_counts(status.nnz);
   round.steps = status.steps;
   round.diverged = status.nonfinite > 0;
+  note_execution();
   round.train_loss = round.test_loss = kNoNumber;
   if (round.diverged) return round;
   // Where the gradient is wanted anyway, for the pivot or the certificate, it brings the loss.
@@ -121,6 +127,14 @@ RoundResult Fit::finish_round(std::int64_t number, const StepStatus& status, boo
   // Finite weights can still give a loss that is not: the network is of no use.
   round.diverged = !std::isfinite(round.train_loss);
   return round;
+}
+
+void Fit::note_execution() {
+  // Where there is no choice there is nothing to say.
+  if (config_.run.execution == "auto" && !backend_.unsupported(Operation::kGraph).empty()) return;
+  if (execution_ == trainer_.execution()) return;
+  execution_ = trainer_.execution();
+  observer_.note("steps: " + execution_);
 }
 
 void Fit::keep_round(const RoundResult& round) {

@@ -90,7 +90,8 @@ Fit::Found Fit::train_controlled() {
   const ControlledRun controlled = controlled_run(config_, task_, network_.parameters().list());
   std::vector<float> lambda;
   for (const ControlTarget& target : controlled.targets) lambda.push_back(target.lambda);
-  Reporter reporter(*this, 1, lambda);
+  const TrainerState* const from = begin_from_checkpoint(controlled);
+  Reporter reporter(*this, 1, lambda, from == nullptr ? 0 : from->control.steps);
   const auto frozen = [&] {
     NetworkScores before;
     before.steps = controlled.schedule.debias_at;
@@ -98,7 +99,8 @@ Fit::Found Fit::train_controlled() {
     before_debias_ = before;
   };
   const StepStatus status =
-      trainer_.run_controlled(controlled, reporter.watcher(), reporter.asker(), frozen);
+      trainer_.run_controlled(controlled, reporter.watcher(), reporter.asker(), frozen, from);
+  if (cancelled_) interrupted(status, controlled.schedule.steps);
   RoundResult round = finish_round(1, status, true);
   lambda = task_.search_lambda(trainer_.lambda());
   round.lambda.assign(lambda.begin(), lambda.end());
@@ -111,7 +113,8 @@ Fit::Found Fit::train_controlled() {
   found.reason = controlled_reason(round, found.met);
   round.hit = found.met;
   round.seconds = seconds_since(begin);
-  if (found.have) network_.parameters().keep_as_best();
+  if (!found.have) network_.parameters().restore_initial();
+  network_.parameters().keep_as_best();
   keep_round(round);
   return found;
 }

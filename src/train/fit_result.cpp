@@ -98,9 +98,10 @@ void Fit::write(FitResult& result) {
   write_safetensors(folder_->staged("model.safetensors"), model);
   folder_->write("history.csv", history_.text());
   folder_->write("config.toml", to_toml(config_));
-  result.bytes_to_host = backend_.bytes_to_host();  // nothing comes back after the weights
+  result.bytes_to_host = bytes_to_host();  // nothing comes back after the weights
   folder_->write("result.json", result_json(result, config_, CTH_VERSION));
   if (const std::string note = folder_->commit(); !note.empty()) observer_.note(note);
+  if (!cancelled_) remove_checkpoint();
   result.folder = folder_->path();  // not the one asked for, if that was taken meanwhile
 }
 

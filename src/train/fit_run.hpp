@@ -17,6 +17,7 @@
 #include "io/report.hpp"
 #include "io/run_folder.hpp"
 #include "search/search.hpp"
+#include "train/checkpoint.hpp"
 #include "train/prepare.hpp"
 #include "train/task.hpp"
 #include "train/trainer.hpp"
@@ -44,8 +45,8 @@ void set_scores(To& to, const Evaluation& train, const std::optional<Evaluation>
 
 std::string short_number(double value);
 
-/// Its members are defined in fit.cpp, fit_search.cpp (rounds with one λ each), fit_one_run.cpp and
-/// fit_result.cpp.
+/// Its members are defined in fit.cpp, fit_search.cpp (rounds with one λ each), fit_one_run.cpp,
+/// fit_checkpoint.cpp and fit_result.cpp.
 class Fit {
  public:
   Fit(const FitConfig& config, FitObserver& observer);
@@ -81,16 +82,32 @@ class Fit {
   /// The figures of a round that has just ended, from the weights that it left.
   RoundResult finish_round(std::int64_t number, const StepStatus& status, bool wants_gradient);
   void keep_round(const RoundResult& round);
+  /// How the steps were taken, where that is not what was said before.
+  void note_execution();
 
   search::Settings search_settings();
   float automatic_lambda_max();
   Found search_lambda();
   void train_round(search::LambdaSearch& search);
+  bool leaves_too_many(const RoundResult& round) const;
   void report_pivot(search::LambdaSearch& search);
 
   Found train_controlled();
   bool meets_targets(const std::vector<std::int64_t>& nnz) const;
   std::string controlled_reason(const RoundResult& round, bool met) const;
+
+  std::optional<Checkpoint> find_checkpoint() const;
+  std::vector<std::string> check_resumed(std::int64_t finish_at) const;
+  /// Null: from the beginning.
+  const TrainerState* begin_from_checkpoint(const ControlledRun& run);
+  bool leaves_checkpoints() const;
+  /// What cannot be written is a note: the training is worth more.
+  bool save_checkpoint();
+  void interrupted(const StepStatus& status, std::int64_t steps);
+  void remove_checkpoint();
+  /// With those of the runs that this one goes on with.
+  std::uint64_t bytes_to_host() const;
+  std::uint64_t bytes_to_host_search() const;
 
   FitResult summarise(const Found& found);
   Outcome outcome(const FitResult& result) const;
@@ -109,6 +126,7 @@ class Fit {
   Backend& backend_;
   nn::Network network_;
   Task task_;
+  std::optional<Checkpoint> resumed_;  // what this run goes on with
   std::unique_ptr<RunFolder> folder_;
   Trainer trainer_;
   HistoryCsv history_;
@@ -120,6 +138,7 @@ class Fit {
   std::optional<NetworkScores> dense_;
   std::optional<NetworkScores> before_debias_;
   std::int64_t steps_total_ = 0;
+  std::string execution_;  // as it was noted
   bool cancelled_ = false;
 };
 

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "cuthresh/error.hpp"
@@ -23,8 +24,9 @@ search::Settings Fit::search_settings() {
     settings.lambda_lo = settings.lambda_hi = static_cast<float>(c.lambda.front());
     return settings;
   }
-  settings.pivot =
-      c.method == "log-midpoint" ? search::Pivot::kLogMidpoint : search::Pivot::kGradientMedian;
+  settings.pivot = c.method == "log-midpoint"  ? search::Pivot::kLogMidpoint
+                   : c.method == "interpolate" ? search::Pivot::kInterpolate
+                                               : search::Pivot::kGradientMedian;
   if (c.lambda.empty()) {
     settings.lambda_hi = automatic_lambda_max();
     settings.lambda_lo = settings.lambda_hi * 1e-4f;
@@ -92,7 +94,9 @@ void Fit::train_round(search::LambdaSearch& search) {
   const auto number = static_cast<std::int64_t>(rounds_.size()) + 1;
   const std::vector<float> lambda = search.lambda();
   const StepStatus status = train(number, lambda, stop_rule(config_, task_));
-  RoundResult round = finish_round(number, status, config_.search.method != "log-midpoint");
+  const std::string& method = config_.search.method;
+  const bool by_counts = method == "log-midpoint" || method == "interpolate";
+  RoundResult round = finish_round(number, status, !by_counts);
   round.lambda.assign(lambda.begin(), lambda.end());
   if (round.diverged) {
     observer_.note("round " + std::to_string(round.round) + " diverged at step " +
@@ -110,8 +114,16 @@ void Fit::train_round(search::LambdaSearch& search) {
     round.hit = !cancelled_ && search.met() && search.best() &&
                 *search.best() + 1 == search.probes().size();
   }
+  if (config_.search.warm_start && leaves_too_many(round)) network_.parameters().start_from_here();
   round.seconds = seconds_since(round_start);
   keep_round(round);
+}
+
+bool Fit::leaves_too_many(const RoundResult& round) const {
+  const auto sum = [](const std::vector<std::int64_t>& v) {
+    return std::accumulate(v.begin(), v.end(), std::int64_t{0});
+  };
+  return !round.diverged && sum(round.nnz) > sum(task_.targets);
 }
 
 void Fit::report_pivot(search::LambdaSearch& search) {

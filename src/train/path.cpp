@@ -87,7 +87,9 @@ FitConfig for_target(FitConfig config, double target, const std::string& folder)
     name = fmt::format("nnz-{}", *config.sparsity.target_nnz);
   }
   config.run.out = (fs::path(folder) / name).string();
-  config.run.force = true;  // what an interrupted call left there
+  config.run.force = true;              // what an interrupted call left there
+  config.run.checkpoint_minutes = 0.0;  // a point is the unit that is gone on with
+  config.run.resume = false;
   return config;
 }
 

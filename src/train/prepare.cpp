@@ -125,6 +125,16 @@ void check_operations(const Backend& backend, const FitConfig& config, const nn:
     throw InputError({"run.device", "this device cannot do what the run needs: " + reason,
                       backend.description(), "use device = \"cpu\""});
   }
+  const std::string no_graph = backend.unsupported(Operation::kGraph);
+  if (execution(config.run) == Execution::kGraph && !no_graph.empty()) {
+    throw InputError({"run.execution", "this device takes no captured steps: " + no_graph,
+                      config.run.execution, "use execution = \"auto\""});
+  }
+  const std::string no_fused = backend.unsupported(Operation::kSmallNetwork);
+  if (execution(config.run) == Execution::kFused && !no_fused.empty()) {
+    throw InputError({"run.execution", "this device takes no fused steps: " + no_fused,
+                      config.run.execution, "use execution = \"auto\""});
+  }
 }
 
 nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data) {
@@ -166,6 +176,12 @@ LossKind loss_kind(const TrainConfig& config) {
 StepKind step_kind(const TrainConfig& config) {
   if (config.momentum == 0.0) return StepKind::kPlain;
   return config.nesterov ? StepKind::kNesterov : StepKind::kMomentum;
+}
+
+Execution execution(const RunConfig& config) {
+  if (config.execution == "plain") return Execution::kPlain;
+  if (config.execution == "graph") return Execution::kGraph;
+  return config.execution == "fused" ? Execution::kFused : Execution::kAuto;
 }
 
 Schedule make_schedule(const TrainConfig& config) {

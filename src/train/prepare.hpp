@@ -27,6 +27,7 @@ nn::Initialisation initialisation(const ModelConfig& config);
 LossKind loss_kind(const TrainConfig& config);
 StepKind step_kind(const TrainConfig& config);
 Schedule make_schedule(const TrainConfig& config);
+Execution execution(const RunConfig& config);
 
 /// The configuration with train.epochs, where given, as train.steps: a round of e epochs has
 /// e·⌈rows/batch⌉ steps. Throws InputError when another key does not fit that number.

@@ -1,8 +1,16 @@
 #include "train/trainer.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 namespace cuthresh::train {
+namespace {
+
+bool finishes(const search::RunSchedule* controlled, std::int64_t index) {
+  return controlled != nullptr && controlled->phase(index) == search::RunPhase::kFinish;
+}
+
+}  // namespace
 
 std::int64_t Trainer::rows_needed(std::int64_t train_rows, std::int64_t batch,
                                   std::int64_t floats_a_row) {
@@ -24,7 +32,9 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
       data_(backend, data,
             {settings.loss == LossKind::kCrossEntropy, settings.batch, settings.seed,
              network.max_rows(), settings.random_crop, settings.random_flip}),
-      sum_(backend, 1) {
+      sum_(backend, 1),
+      graphs_(backend, settings.execution, settings.longest_chunk),
+      small_(backend, network, settings.execution, data_.batch_rows(0)) {
   std::vector<ProxTensor> tensors;
   std::int32_t count = 0;
   nn::Parameters& parameters = network.parameters();
@@ -39,25 +49,34 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
     count = std::max(count, groups[i] + 1);
   }
   plan_ = backend.make_plan(tensors, count, settings.step);
-  backend.set_rate(*plan_, {settings.learning_rate, settings.momentum});
-  learning_rate_ = settings.learning_rate;
+  float learning_rate = settings.learning_rate;
+  if (settings.schedule) {
+    const Schedule& schedule = *settings.schedule;
+    learning_rate = static_cast<float>(schedule.learning_rate);
+    const bool constant = schedule.kind == ScheduleKind::kConstant && schedule.warmup == 0;
+    if (!constant) rates_.emplace(backend, schedule);
+  }
+  backend.set_rate(*plan_, {learning_rate, settings.momentum});
+}
+
+float Trainer::gradient_scale(std::int64_t rows) const {
+  const bool mse = settings_.loss == LossKind::kMse;
+  return static_cast<float>((mse ? 2.0 : 1.0) / static_cast<double>(mse ? rows * outputs_ : rows));
 }
 
 void Trainer::apply_loss(const float* prediction, const Batch& batch, std::int64_t mean_over,
                          bool accumulate, Wanted wanted) {
-  const bool mse = settings_.loss == LossKind::kMse;
-  const auto means = static_cast<double>(mse ? mean_over * outputs_ : mean_over);
   LossArgs args;
   args.rows = batch.rows;
   args.columns = outputs_;
   args.prediction = prediction;
   args.target = batch.targets;
   args.label = batch.labels;
-  args.gradient_scale = static_cast<float>((mse ? 2.0 : 1.0) / means);
+  args.gradient_scale = gradient_scale(mean_over);
   if (wanted.gradient) args.gradient = network_.output_gradient();
   if (wanted.loss) args.sum = sum_.data();
   args.accumulate = accumulate;
-  if (mse) {
+  if (settings_.loss == LossKind::kMse) {
     backend_.mse(args);
   } else {
     backend_.softmax_cross_entropy(args);
@@ -83,28 +102,32 @@ void Trainer::pass_over(DeviceData::Part part, Pass pass, Wanted wanted) {
   pass_over(data_.rows(part), batch_at, {.pass = pass}, wanted);
 }
 
-void Trainer::pass_step(std::int64_t index, bool sampled) {
-  const nn::ForwardOptions options{Pass::kTrain, settings_.seed, static_cast<std::uint32_t>(index),
-                                   plan_.get()};
-  const auto batch_at = [&](std::int64_t first, std::int64_t rows) {
-    return data_.batch(index, first, rows);
-  };
+void Trainer::pass_step(std::int64_t index, const search::RunSchedule* controlled, bool sampled) {
   sampled_rows_ = data_.batch_rows(index);
+  if (small_.taken()) {
+    return small_.step(*plan_, data_.batch(index, 0, sampled_rows_, plan_.get()),
+                       gradient_scale(sampled_rows_), sampled ? sum_.data() : nullptr,
+                       !finishes(controlled, index));
+  }
+  const nn::ForwardOptions options{Pass::kTrain, settings_.seed, plan_.get()};
+  const auto batch_at = [&](std::int64_t first, std::int64_t rows) {
+    return data_.batch(index, first, rows, plan_.get());
+  };
   pass_over(sampled_rows_, batch_at, options, {.loss = sampled, .gradient = true});
 }
 
-void Trainer::update_weights(std::int64_t index, const search::RunSchedule* controlled) {
-  if (controlled == nullptr) return backend_.prox_step(*plan_);
-  if (controlled->phase(index) == search::RunPhase::kFinish) return backend_.keep_targets(*plan_);
-  backend_.prox_step(*plan_);
-  if (controlled->updates_after(index)) backend_.control(*plan_);
+void Trainer::update_weights(std::int64_t index, const search::RunSchedule* controlled,
+                             bool captured) {
+  if (finishes(controlled, index)) return backend_.keep_targets(*plan_);
+  if (!small_.taken()) backend_.prox_step(*plan_);
+  if (controlled == nullptr || controlled->phase(index) == search::RunPhase::kDebias) return;
+  if (captured || controlled->updates_after(index)) backend_.control(*plan_);
 }
 
-void Trainer::set_learning_rate(double alpha) {
-  const auto rounded = static_cast<float>(alpha);
-  if (rounded == learning_rate_) return;
-  backend_.set_rate(*plan_, {rounded, settings_.momentum});
-  learning_rate_ = rounded;
+void Trainer::follow_schedule(std::int64_t index, bool captured) {
+  if (!rates_) return;
+  if (captured || rate_now_ != rates_->at(index)) rates_->follow(*plan_);
+  rate_now_ = rates_->at(index);
 }
 
 StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
@@ -115,59 +138,130 @@ StepStatus Trainer::run(std::span<const float> lambda, const StopRule& rule, std
 }
 
 StepStatus Trainer::run_controlled(const ControlledRun& controlled, const Watch& watch,
-                                   const Ask& ask, const std::function<void()>& frozen) {
+                                   const Ask& ask, const std::function<void()>& frozen,
+                                   const TrainerState* from) {
   const search::RunSchedule& schedule = controlled.schedule;
   begin_run({});
-  backend_.set_control(*plan_, schedule.rule, controlled.targets);
+  // The rule is part of what is captured.
+  graphs_.forget();
+  ControlRule rule = schedule.rule;
+  rule.every = schedule.update_every;
+  rule.end = schedule.finish_at;
+  backend_.set_control(*plan_, rule, controlled.targets);
+  const std::int64_t first = from == nullptr ? 0 : from->control.steps;
+  if (from != nullptr) restore_state(*from);
   const Run run{schedule.steps, watch, ask, &schedule};
-  const StepStatus status = take_steps(run, 0, schedule.debias_at);
+  if (from != nullptr && !from->chosen.empty()) return take_steps(run, first, schedule.steps);
+  const StepStatus status = take_steps(run, first, schedule.debias_at);
   if (status.steps < schedule.debias_at || status.stopped) return status;
   frozen();
-  backend_.freeze(*plan_);
+  freeze();
   return take_steps(run, schedule.debias_at, schedule.steps);
 }
 
 void Trainer::begin_run(const StopRule& rule) {
-  network_.parameters().restore_initial();
+  frozen_ = false;
+  network_.parameters().restore_start();
   if (momentum_.size() > 0) momentum_.zero();
   backend_.set_stop(*plan_, rule);
+  rate_now_.reset();  // steps beyond a stop may have set one
+}
+
+Trainer::Look Trainer::look_at(std::int64_t index) const {
+  const auto due = [](std::int64_t step, std::int64_t every) {
+    return every > 0 && step % every == 0;
+  };
+  const bool has_test = data_.rows(DeviceData::Part::kTest) > 0;
+  const bool tested = has_test && due(index + 1, settings_.test_every);
+  return {due(index, settings_.sample_every) || tested, tested};
+}
+
+StepShape Trainer::shape_of(const Run& run, std::int64_t index) const {
+  using Update = StepShape::Update;
+  const std::int64_t rows = data_.batch_rows(index);
+  if (run.controlled == nullptr) return {rows, Update::kStep};
+  switch (run.controlled->phase(index)) {
+    case search::RunPhase::kFinish:
+      return {rows, Update::kFinish};
+    case search::RunPhase::kDebias:
+      return {rows, Update::kDebias};
+    default:
+      return {rows, Update::kControlled};
+  }
 }
 
 StepStatus Trainer::take_steps(const Run& run, std::int64_t first, std::int64_t end) {
-  const auto due = [](std::int64_t index, std::int64_t every) {
-    return every > 0 && index % every == 0;
-  };
-  const bool has_test = data_.rows(DeviceData::Part::kTest) > 0;
-  for (std::int64_t i = first; i < end && !backend_.known_to_have_stopped(*plan_); ++i) {
-    if (settings_.schedule) set_learning_rate(settings_.schedule->at(i, run.steps));
-    const bool tested = has_test && due(i + 1, settings_.test_every);
-    const bool sampled = due(i, settings_.sample_every) || tested;
-    pass_step(i, sampled);
-    update_weights(i, run.controlled);
+  using Clock = std::chrono::steady_clock;
+  for (std::int64_t i = first; i < end && !backend_.known_to_have_stopped(*plan_);) {
+    const Clock::time_point begin = Clock::now();
+    const std::int64_t blind = blind_steps(run, i, end);
+    const bool replayed = blind > 0 && replay_steps(run, i, blind);
+    const Look at = replayed ? Look{} : look_at(i);
+    if (!replayed) take_step(run, i, at.sampled);
+    const std::int64_t taken = replayed ? blind : 1;
     const Wish wish = run.ask ? run.ask() : Wish::kGoOn;
-    if (sampled || wish == Wish::kLook) {
-      if (!look(i, sampled, tested, run.watch)) break;
+    if (at.sampled || wish == Wish::kLook) {
+      if (!look(i + taken - 1, at, run.watch)) break;
     } else {
-      backend_.throttle();
+      backend_.throttle(taken);
+      if (blind == graphs_.chunk()) {
+        graphs_.pace(std::chrono::duration<double>(Clock::now() - begin).count());
+      }
     }
     if (wish == Wish::kEnd) break;
+    i += taken;
   }
   return backend_.read_status(*plan_);
 }
 
-bool Trainer::look(std::int64_t index, bool sampled, bool tested, const Watch& watch) {
+std::int64_t Trainer::blind_steps(const Run& run, std::int64_t index, std::int64_t end) const {
+  const StepShape shape = shape_of(run, index);
+  if (!graphs_.ready(shape)) return 0;
+  std::int64_t most = std::min(end, index + graphs_.chunk());
+  most = std::min(most, data_.epoch_end(index));
+  if (rates_) most = std::min(most, RateTable::window_end(index));
+  std::int64_t next = index;
+  while (next < most && !look_at(next).sampled && shape_of(run, next) == shape) ++next;
+  return next - index;
+}
+
+bool Trainer::replay_steps(const Run& run, std::int64_t index, std::int64_t count) {
+  data_.prepare(index);
+  if (rates_) rates_->prepare(index, run.steps);
+  const bool replayed = graphs_.replay(shape_of(run, index), count, [&] {
+    follow_schedule(index, true);
+    pass_step(index, run.controlled, false);
+    update_weights(index, run.controlled, true);
+  });
+  rate_now_.reset();
+  if (replayed && rates_) rate_now_ = rates_->at(index + count - 1);
+  return replayed;
+}
+
+void Trainer::take_step(const Run& run, std::int64_t index, bool sampled) {
+  const StepShape shape = shape_of(run, index);
+  // The first of its shape asks for all that captured ones will.
+  const bool first = !sampled && !graphs_.ready(shape);
+  if (rates_) rates_->prepare(index, run.steps);
+  follow_schedule(index, first);
+  pass_step(index, run.controlled, sampled);
+  update_weights(index, run.controlled, first);
+  if (!sampled) graphs_.note_plain(shape);
+}
+
+bool Trainer::look(std::int64_t index, const Look& at, const Watch& watch) {
   const std::uint64_t before = backend_.bytes_to_host();
   const StepStatus status = backend_.read_status(*plan_);
   // Steps are enqueued beyond the one that stopped. The room does not take them, so their loss is
   // no sample.
   const bool taken = status.steps == index + 1;
   Sample sample;
-  if (taken && sampled) {
+  if (taken && at.sampled) {
     const Evaluation batch = read_evaluation(sampled_rows_);
     sample.loss = batch.loss;
     sample.accuracy = batch.accuracy;
   }
-  if (taken && tested) sample.test = evaluate_test();
+  if (taken && at.tested) sample.test = evaluate_test();
   bytes_looked_at_ += backend_.bytes_to_host() - before;
   if (taken && watch) watch(status.steps, status, sample);
   return taken;

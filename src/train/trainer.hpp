@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,9 @@
 #include "nn/network.hpp"
 #include "search/schedule.hpp"
 #include "train/device_data.hpp"
+#include "train/rate_table.hpp"
+#include "train/small_steps.hpp"
+#include "train/step_graphs.hpp"
 
 namespace cuthresh::train {
 
@@ -32,6 +36,8 @@ struct TrainerSettings {
   float momentum = 0.0f;                  ///< its buffers begin at zero in every round
   std::optional<Schedule> schedule = {};  ///< none: learning_rate in every step
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
+  Execution execution = Execution::kAuto;
+  double longest_chunk = 0.5;  ///< seconds that captured steps are taken without asking, at most
 };
 
 /// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until the
@@ -40,6 +46,15 @@ struct TrainerSettings {
 struct ControlledRun {
   search::RunSchedule schedule;
   std::vector<ControlTarget> targets;
+};
+
+/// A controlled run after some of its steps: with the settings, all that it takes to go on.
+struct TrainerState {
+  ControlState control;         ///< the number of steps among it
+  std::vector<float> values;    ///< Parameters::elements()
+  std::vector<float> momentum;  ///< the same; none without momentum
+  /// In the debias the values when the zeros were frozen, which of them say; else none.
+  std::vector<float> chosen;
 };
 
 /// Mean loss and, for cross-entropy, the share of rows classified right.
@@ -73,7 +88,8 @@ class Trainer {
   /// was enqueued after the stop is neither sampled nor reported.
   using Watch =
       std::function<void(std::int64_t step, const StepStatus& status, const Sample& sample)>;
-  /// After every step, which may still be under way. Looking waits for it.
+  /// After every step, or every chunk of captured ones, which may still be under way. Looking waits
+  /// for it.
   enum class Wish : std::uint8_t { kGoOn, kLook, kEnd };
   using Ask = std::function<Wish()>;
 
@@ -82,11 +98,18 @@ class Trainer {
   StepStatus run(std::span<const float> lambda, const StopRule& rule, std::int64_t steps,
                  const Watch& watch, const Ask& ask = {});
   /// A controlled run, of the schedule's steps, in place of a round with one λ. `frozen` is called
-  /// when the last phase begins, or at the end without one, at the weights that are kept.
+  /// when the last phase begins, or at the end without one, at the weights that are kept. `from`:
+  /// goes on there, as if it had never been interrupted.
   StepStatus run_controlled(const ControlledRun& controlled, const Watch& watch, const Ask& ask,
-                            const std::function<void()>& frozen);
+                            const std::function<void()>& frozen,
+                            const TrainerState* from = nullptr);
+  /// Of a controlled run, between two steps: while it is watched, or after an ask ended it. Looks,
+  /// as samples do.
+  TrainerState save_state();
   /// λ a group, as it is now.
   std::vector<float> lambda() { return backend_.read_lambda(*plan_); }
+  /// How steps reached the device so far: "captured graph, up to 256 at a time", "plain: " and why.
+  std::string execution() const { return small_.describe(graphs_.describe()); }
   /// Of Backend::bytes_to_host, what samples and looks took so far: rounds do without.
   std::uint64_t bytes_looked_at() const { return bytes_looked_at_; }
 
@@ -127,9 +150,14 @@ class Trainer {
   void pass_over(DeviceData::Part part, Pass pass, Wanted wanted);
   void apply_loss(const float* prediction, const Batch& batch, std::int64_t mean_over,
                   bool accumulate, Wanted wanted);
+  /// Of a mean over so many rows.
+  float gradient_scale(std::int64_t rows) const;
   Evaluation evaluate(DeviceData::Part part);
   Evaluation read_evaluation(std::int64_t rows);
   void begin_run(const StopRule& rule);
+  void restore_state(const TrainerState& state);
+  /// The last phase begins: its weights are kept as the best, for save_state().
+  void freeze();
   /// What a run of `steps` steps is told and asked; `controlled`: null with one λ.
   struct Run {
     std::int64_t steps;
@@ -137,14 +165,28 @@ class Trainer {
     const Ask& ask;
     const search::RunSchedule* controlled = nullptr;
   };
+  /// What is looked at after a step.
+  struct Look {
+    bool sampled = false;
+    bool tested = false;
+  };
+  Look look_at(std::int64_t index) const;
+  StepShape shape_of(const Run& run, std::int64_t index) const;
   /// Steps [first, end) of it.
   StepStatus take_steps(const Run& run, std::int64_t first, std::int64_t end);
-  /// Gradients of step `index`'s rows.
-  void pass_step(std::int64_t index, bool sampled);
-  void update_weights(std::int64_t index, const search::RunSchedule* controlled);
+  /// Steps from `index` on that are alike and none of which is looked at, up to a chunk.
+  std::int64_t blind_steps(const Run& run, std::int64_t index, std::int64_t end) const;
+  /// Takes that many, as a graph. False: none.
+  bool replay_steps(const Run& run, std::int64_t index, std::int64_t count);
+  void take_step(const Run& run, std::int64_t index, bool sampled);
+  /// Gradients of step `index`'s rows; of a small network with the step, where it is an ordinary
+  /// one.
+  void pass_step(std::int64_t index, const search::RunSchedule* controlled, bool sampled);
+  /// `captured`: asks for all that any step of this shape may need, which the device then decides.
+  void update_weights(std::int64_t index, const search::RunSchedule* controlled, bool captured);
+  void follow_schedule(std::int64_t index, bool captured);
   /// After step `index`. False when it was not taken, because the round had stopped before.
-  bool look(std::int64_t index, bool sampled, bool tested, const Watch& watch);
-  void set_learning_rate(double alpha);
+  bool look(std::int64_t index, const Look& at, const Watch& watch);
 
   Backend& backend_;
   nn::Network& network_;
@@ -155,8 +197,12 @@ class Trainer {
   Array<LossSum> sum_;
   std::int64_t sampled_rows_ = 0;
   Array<float> momentum_;
-  float learning_rate_ = 0.0f;  // the plan's
+  bool frozen_ = false;
+  std::optional<RateTable> rates_;  // none: the same rate in every step
+  std::optional<float> rate_now_;   // the plan's, where it is known
   std::uint64_t bytes_looked_at_ = 0;
+  StepGraphs graphs_;
+  SmallSteps small_;
 };
 
 }  // namespace cuthresh::train

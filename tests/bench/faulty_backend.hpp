@@ -30,6 +30,10 @@ enum class Fault {
   kWeight,     ///< zero instead of living, or the other way round
   kGradient,   ///< far larger than any other
   kInBracket,  ///< the first gradient inside the first bracket that holds one: now outside
+  // Of the finish and the control.
+  kKeptOther,  ///< one weight stays that should not, or the other way round
+  kKeptBits,   ///< one survivor is off by a thousandth
+  kLambda,     ///< λ is off by a thousandth
   // Of an answer.
   kAnswer  ///< the next float, one more
 };
@@ -56,6 +60,20 @@ class FaultyBackend final : public ForwardingBackend {
     if (fault == Fault::kWeightBit) change(tensor.w + i, next);
     if (fault == Fault::kMomentumBit) change(tensor.v + i, next);
     if (fault == Fault::kLivingZero) change(tensor.w + i, other);
+  }
+
+  void keep_targets(ProxPlan& plan) override {
+    ForwardingBackend::keep_targets(plan);
+    const ProxTensor& tensor = any_tensor(plan);
+    const std::int64_t i = random_.integer(0, tensor.size - 1);
+    if (fault == Fault::kKeptOther) change(tensor.w + i, other);
+    if (fault == Fault::kKeptBits) change_survivor(plan);
+  }
+
+  std::vector<float> read_lambda(ProxPlan& plan) override {
+    std::vector<float> lambda = ForwardingBackend::read_lambda(plan);
+    if (fault == Fault::kLambda) lambda.back() *= 1.001f;
+    return lambda;
   }
 
   const StepStatus& read_status(ProxPlan& plan) override {
@@ -119,6 +137,17 @@ class FaultyBackend final : public ForwardingBackend {
     download(&value, at, sizeof value);
     value = to(value);
     upload(const_cast<float*>(at), &value, sizeof value);
+  }
+
+  /// Of the first tensor that has one.
+  void change_survivor(ProxPlan& plan) {
+    for (const ProxTensor& tensor : tensors_.at(&plan)) {
+      for (std::int64_t i = 0; i < tensor.size; ++i) {
+        float w = 0.0f;
+        download(&w, tensor.w + i, sizeof w);
+        if (w != 0.0f) return change(tensor.w + i, [](float x) { return 1.001f * x; });
+      }
+    }
   }
 
   void corrupt(ProxPlan& plan) {

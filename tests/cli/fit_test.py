@@ -128,6 +128,19 @@ class Fit(CommandTest):
         self.assertIsNone(result["target_nnz"])
         self.assertIn("no target", run.stdout)
 
+    def test_interpolation_and_warm_start(self):
+        self.config()
+        options = ["--set", "search.method=interpolate", "--set", "search.max_rounds=20"]
+        run = self.run_command("fit", "c.toml", *options)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        cold = self.result()
+        run = self.run_command("fit", "c.toml", *options, "--set", "search.warm_start=true", "--out", "warm")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        warm = self.result("warm")
+        self.assertTrue(warm["achieved"])
+        # The ends are trained alike; what follows begins elsewhere.
+        self.assertEqual(warm["nnz"] == cold["nnz"] and warm["train_loss"] == cold["train_loss"], warm["rounds"] < 3)
+
     def test_targets_by_layer(self):
         self.config()
         run = self.run_command("fit", "c.toml", "--set", "sparsity.layers.fc1=24", "--set", "sparsity.layers.fc2=4",

@@ -31,7 +31,7 @@ class Studies(unittest.TestCase):
         return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
 
     def test_every_variant_is_accepted(self):
-        for name in ("brackets", "tolerance", "activations", "sizes"):
+        for name in ("brackets", "tolerance", "activations", "searches", "sizes"):
             run = self.study(name, "--seeds", "1")
             self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
             header, *rows = self.rows(name)
@@ -59,6 +59,21 @@ class Studies(unittest.TestCase):
         more = self.study("tolerance", "--seeds", "4", command="/bin/false")
         self.assertEqual(more.returncode, 1)
         self.assertIn("exit status 1", more.stderr)
+
+    def test_what_was_said_stands_beside_what_was_lost(self):
+        run = self.study("failures", "--seeds", "2")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        with open(os.path.join(self.folder, "failures.json")) as file:
+            kept = {(r["variant"], r["seed"]): r for r in json.load(file)}
+        header, *rows = self.rows("failures")
+        table = {row[0]: dict(zip(header, row)) for row in rows}
+        sparse, dense = "200 steps: 92 % zeros", "200 steps: dense"
+        ratios = [kept[sparse, seed]["test_loss"] / kept[dense, seed]["test_loss"] for seed in (1, 2)]
+        self.assertEqual([float(text) for text in re.findall(r"[\d.]+", table[sparse]["of the dense one's"])],
+                         [round(value, 2) for value in (statistics.median(ratios), min(ratios), max(ratios))])
+        refused = table["2,000 steps: none in fc2"]
+        self.assertIn("a target of 0 weights", refused["the command says"])
+        self.assertEqual((refused["runs"], refused["reached"], refused["nnz"]), ("2", "0", "-"))
 
     def test_time_that_runs_out_and_names_that_are_none(self):
         self.assertEqual(self.study("seeds", "--minutes", "1e-9").returncode, 3)

@@ -83,6 +83,37 @@ class Terminal(CommandTest):
             self.assertEqual(sorted(os.listdir(self.folder)), ["c.toml", "run"])
             subprocess.run(["rm", "-r", self.path("run")], check=True)
 
+    def test_an_interrupted_training_is_gone_on_with(self):
+        self.config([('"gradient-median"', '"one-run"'), ("lambda = [1e-4, 1e-1]\n", ""), ("tolerance = 0.1", "tolerance = 0"),
+                     ("steps = 40", "steps = 40000\neval_every = 1000")])
+        whole = self.run_command("fit", "c.toml", "--out", "whole")
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        arguments = ["fit", "c.toml", "--set", "run.checkpoint_minutes=0.001"]
+        for number, left in ((signal.SIGKILL, []), (signal.SIGINT, ["run"])):
+            process = subprocess.Popen([COMMAND, *arguments], cwd=self.folder, env=environment(),
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self.addCleanup(process.stderr.close)
+            self.addCleanup(process.kill)
+            end = time.monotonic() + 60
+            while not os.path.exists(self.path("run.checkpoint")) and time.monotonic() < end:
+                time.sleep(0.01)
+            said = ""
+            while left and "going on after" not in said:  # the handlers are in place
+                said = process.stderr.readline().decode()
+                self.assertNotEqual(said, "")
+            process.send_signal(number)
+            said = process.stderr.read().decode()
+            self.assertEqual(process.wait(60), 3 if left else -number, said)
+            if left:
+                self.assertIn("the same command goes on there", said)
+            self.assertEqual(os.path.exists(self.path("run")), bool(left))
+        again = self.run_command(*arguments)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertRegex(again.stderr, r"going on after step \d+ of 40000")
+        with open(self.path("run/model.safetensors"), "rb") as ours, open(self.path("whole/model.safetensors"), "rb") as theirs:
+            self.assertEqual(ours.read(), theirs.read())
+        self.assertFalse(os.path.exists(self.path("run.checkpoint")))
+
     def test_second_interrupt_ends_at_once(self):
         # A step of this network takes tens of milliseconds, and what follows a first interrupt (losses,
         # gradient, 36 MB of weights) several times that, so the second comes in time. It is repeated, as

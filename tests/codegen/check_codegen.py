@@ -20,7 +20,8 @@ import tempfile
 
 ARCHITECTURES = ("80", "90", "100")
 SOURCES = ("tests/codegen/variants.cu", "src/cuda/control.cu", "src/cuda/conv.cu", "src/cuda/dense.cu", "src/cuda/prox.cu", "src/cuda/loss.cu",
-           "src/cuda/select.cu", "src/cuda/random.cu", "src/cuda/gather.cu", "src/cuda/images.cu", "src/cuda/norm.cu",
+           "src/cuda/select.cu", "src/cuda/small_network.cu", "src/cuda/random.cu", "src/cuda/rates.cu", "src/cuda/gather.cu",
+           "src/cuda/images.cu", "src/cuda/norm.cu",
            "src/cuda/pointwise.cu", "src/cuda/pool_layer.cu")
 SKIP = 77
 
@@ -72,6 +73,7 @@ TABLE = (
     Row(r"softmax_wide_kernel", 64),
     Row(r"gather_images_kernel", 64, stores=2),
     Row(r"set_values_kernel", 32),
+    Row(r"follow_rates_kernel", 32),
     Row(r"gather_rows_kernel", 40, loads=1, stores=1),
     Row(r"initialise_uniform_kernel", 32, stores=1),
     # Batch normalisation: the loads of a loop over rows, and those of a channel's constants.
@@ -86,6 +88,9 @@ TABLE = (
     Row(r"pointwise_backward_kernel", 64, in_flight=2, loads=4, stores=1),
     Row(r"dropout_kernel", 32, loads=1, stores=1),
     Row(r"transpose_kernel", 48),
+    # Two blocks of 256 threads a multiprocessor: 32 or 16 sums, and 32 or 64 registers of loads for two iterations.
+    Row(r"small_network_pass_kernel", 128, in_flight=4, loads=16, stores=4),
+    Row(r"small_network_step_kernel", 128, in_flight=8, loads=16),
     # 80: three 64-bit indices of an image and the geometry of two axes.
     Row(r"(max|average)_pool_(backward_)?kernel", 80, loads=1, stores=1),
 )

@@ -7,13 +7,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "cuthresh/model_file.hpp"
 #include "simt/recording.hpp"
-#include "tests/unit/fit_fixture.hpp"
+#include "tests/unit/interrupting.hpp"
 
 namespace cuthresh {
 namespace {
@@ -40,8 +42,10 @@ class CudaFit : public FitTest {
     FitResult result;
     ModelFile model;
   };
+  // Layer by layer: the sums of fused steps are others (fused_training_test.cpp).
   Run run_on(FitConfig config, const std::string& device) {
     config.run.device = device;
+    config.run.execution = device == "cuda" ? "graph" : "auto";
     config.run.out = (folder_ / device).string();
     const FitResult result = fit(config);
     return {result, read_safetensors((fs::path(result.folder) / "model.safetensors").string())};
@@ -154,6 +158,29 @@ TEST_F(CudaFit, OneRunToo) {
   expect_the_same(config);
 }
 
+TEST_F(CudaFit, AnInterruptedTrainingGoesOnToTheBit) {
+  FitConfig config = tiny();
+  config.search.method = "one-run";
+  config.search.lambda.clear();
+  config.sparsity.tolerance = 0.0;
+  config.train.steps = 25;
+  config.train.batch = 20;
+  config.train.momentum = 0.9;
+  config.run.device = "cuda";
+  for (const char* execution : {"plain", "graph", "fused"}) {
+    SCOPED_TRACE(execution);
+    config.run.execution = execution;
+    config.run.out = (folder_ / (std::string(execution) + "-whole")).string();
+    const FitResult whole = fit(config);
+    config.run.out = (folder_ / execution).string();
+    interrupt_after(config, 24);
+    const FitResult parts = fit(config);
+    EXPECT_TRUE(parts.achieved);
+    EXPECT_EQ(bytes(fs::path(parts.folder) / "model.safetensors"),
+              bytes(fs::path(whole.folder) / "model.safetensors"));
+  }
+}
+
 // What a search moves does not grow with its steps or its weights: 64 bytes a layer and one line.
 TEST_F(CudaFit, ARoundOfASearchMovesAFewBytesALayer) {
   for (const std::vector<std::int64_t>& widths :
@@ -227,6 +254,27 @@ TEST_F(CudaFit, StatesWhatCameBack) {
   // loss, a median; at the end both losses and the certificate, 2·32 bytes.
   EXPECT_LE(run.result.bytes_to_host,
             2 * (4 * (status + loss) + status + 2 * loss + 16) + 2 * loss + 64 + network);
+}
+
+TEST_F(CudaFit, FusedStepsReachTheSameTargets) {
+  for (const char* method : {"gradient-median", "one-run"}) {
+    SCOPED_TRACE(method);
+    FitConfig config = tiny();
+    config.search.method = method;
+    if (config.search.method == "one-run") config.search.lambda.clear();
+    config.run.force = true;
+    const Run layers = run_on(config, "cuda");
+    config.run.device = "cuda";
+    config.run.execution = "auto";
+    Listener listener;
+    const FitResult fused = fit(config, &listener);
+    EXPECT_NE(listener.all_notes().find("steps: fused in two kernels"), std::string::npos)
+        << listener.all_notes();
+    EXPECT_EQ(fused.outcome, layers.result.outcome);
+    EXPECT_LE(std::abs(fused.nnz - 30), config.search.method == "one-run" ? 0 : 1);
+    EXPECT_NEAR(fused.rounds.back().train_loss, layers.result.rounds.back().train_loss,
+                0.02 * layers.result.rounds.back().train_loss);
+  }
 }
 
 TEST_F(CudaFit, AutoTakesTheGpu) {

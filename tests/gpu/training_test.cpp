@@ -59,6 +59,16 @@ struct Round {
   std::vector<std::uint32_t> weights;
 };
 
+std::vector<std::uint32_t> weights_of(Backend& room, nn::Network& network) {
+  std::vector<std::uint32_t> bits;
+  for (std::size_t i = 0; i < network.parameters().list().size(); ++i) {
+    std::vector<float> w(static_cast<std::size_t>(network.parameters().list()[i].numel));
+    room.download(w.data(), network.parameters().value(i), w.size() * sizeof(float));
+    for (const float v : w) bits.push_back(std::bit_cast<std::uint32_t>(v));
+  }
+  return bits;
+}
+
 /// One round from the same start; with a sample every `sample_every` steps the host waits at least
 /// that often.
 Round run_round(std::int64_t sample_every, const StopRule& rule, std::int64_t steps) {
@@ -71,11 +81,7 @@ Round run_round(std::int64_t sample_every, const StopRule& rule, std::int64_t st
   const std::vector<float> lambda(4, 1e-3f);
   Round round;
   round.status = trainer.run(lambda, rule, steps, {});
-  for (std::size_t i = 0; i < network.parameters().list().size(); ++i) {
-    std::vector<float> w(static_cast<std::size_t>(network.parameters().list()[i].numel));
-    room->download(w.data(), network.parameters().value(i), w.size() * sizeof(float));
-    for (const float v : w) round.weights.push_back(std::bit_cast<std::uint32_t>(v));
-  }
+  round.weights = weights_of(*room, network);
   return round;
 }
 
@@ -97,6 +103,49 @@ TEST(Stops, AreExactThoughTheHostLooksSeldom) {
   EXPECT_EQ(seldom.weights, often.weights);
   // One step less: the rule did not hold yet.
   EXPECT_GT(run_round(1, {}, seldom.status.steps - 1).status.total, rule.bands.front().hi);
+}
+
+/// A training of `steps` steps, or a controlled one, with samples every 97 and a cosine.
+Round run_as(train::Execution execution, std::int64_t batch, std::int64_t steps, bool controlled,
+             std::string& how) {
+  const auto room = cuda::make_cuda_backend(cuda::Precision::kFp32);
+  const DataSplit data = reference_data();
+  nn::Network network(*room, kPaperNet, 1000);
+  network.parameters().initialise(nn::Initialisation::kPytorch, 123);
+  train::TrainerSettings settings{train::LossKind::kMse, 0.1f, batch, 97, 123};
+  settings.schedule =
+      Schedule{.kind = ScheduleKind::kCosine, .learning_rate = 0.1, .warmup = steps / 10};
+  settings.execution = execution;
+  train::Trainer trainer(*room, network, data, settings, kGroups);
+  Round round;
+  if (controlled) {
+    const train::ControlledRun run{search::make_run_schedule(steps, {}, 3),
+                                   {{{0, 1, 2, 3}, 2000, 1e-4f}}};
+    round.status = trainer.run_controlled(run, {}, {}, [] {});
+  } else {
+    round.status = trainer.run(std::vector<float>(4, 1e-3f), {}, steps, {});
+  }
+  round.weights = weights_of(*room, network);
+  how = trainer.execution();
+  return round;
+}
+
+TEST(CapturedTrainings, AreThePlainOnesToTheBit) {
+  const std::int64_t steps = sized(900, 40);
+  for (const std::int64_t batch : {0, 128}) {
+    for (const bool controlled : {false, true}) {
+      SCOPED_TRACE(::testing::Message() << "batch " << batch << ", controlled " << controlled);
+      std::string how_plain, how_graph;
+      const Round plain = run_as(train::Execution::kPlain, batch, steps, controlled, how_plain);
+      const Round graph = run_as(train::Execution::kGraph, batch, steps, controlled, how_graph);
+      EXPECT_EQ(how_graph.rfind("captured graph", 0), 0U) << how_graph;
+      EXPECT_EQ(how_plain.rfind("plain", 0), 0U) << how_plain;
+      EXPECT_EQ(graph.status.steps, steps);
+      EXPECT_EQ(graph.status.steps, plain.status.steps);
+      EXPECT_EQ(graph.status.nnz, plain.status.nnz);
+      EXPECT_EQ(graph.weights, plain.weights);
+    }
+  }
 }
 
 TEST(Stops, AreToldToTheHostThroughMappedMemory) {

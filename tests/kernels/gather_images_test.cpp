@@ -47,7 +47,7 @@ void check_images_kernel(const Pictures& p, bool indexed, std::size_t to_offset,
   args.crop = p.crop;
   args.flip = p.flip;
   args.seed = 5;
-  args.step = 3;
+  args.of_step.step = 3;
   room->gather_images(args);
 
   Guarded<float> to(want.size(), 9.0f, to_offset);
@@ -67,7 +67,7 @@ void check_images_kernel(const Pictures& p, bool indexed, std::size_t to_offset,
   images.channels = static_cast<std::int32_t>(p.shape.channels);
   images.crop = static_cast<std::int32_t>(p.crop);
   images.seed = 5;
-  images.step = 3;
+  images.of_step.step.number = 3;
   images.flip = p.flip;
   simt::launch(grid, kThreads, gather_images_kernel<kThreads>, images);
   ASSERT_EQ(first_difference(to.values(), want), "");

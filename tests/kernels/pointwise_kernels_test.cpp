@@ -93,6 +93,7 @@ TEST(PointwiseKernels, DropoutEqualsRoomA) {
   Random random(562);
   SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
   const DropoutMask mask = DropoutMask::of(0x123456789abcdefULL, 5, 0xfffffffeU, 0.3f);
+  const StepNumber step{nullptr, mask.step};
   for (const std::int64_t n : {0L, 1L, 3L, 4L, 5L, 1023L, 1024L, 1025L, 5003L}) {
     const std::vector<float> x = special_values(random, static_cast<std::size_t>(n));
     std::vector<float> want(x.size());
@@ -100,9 +101,10 @@ TEST(PointwiseKernels, DropoutEqualsRoomA) {
     const auto check = [&](std::size_t offset_from, std::size_t offset_to, std::uint32_t grid) {
       Guarded<float> from(std::span<const float>(x), offset_from);
       Guarded<float> to(x.size(), 9.0f, offset_to);
-      simt::launch(grid, kThreads, dropout_kernel<kThreads>, mask, from.data(), to.data(), n);
+      simt::launch(grid, kThreads, dropout_kernel<kThreads>, mask, step, from.data(), to.data(), n);
       ASSERT_EQ(first_difference(to.values(), want), "");
-      simt::launch(grid, kThreads, dropout_kernel<kThreads>, mask, from.data(), from.data(), n);
+      simt::launch(grid, kThreads, dropout_kernel<kThreads>, mask, step, from.data(), from.data(),
+                   n);
       ASSERT_EQ(first_difference(from.values(), want), "");
       ASSERT_TRUE(to.guards_hold() && from.guards_hold());
     };

@@ -64,7 +64,7 @@ TEST(RandomKernels, GatheredRowsAreCopies) {
         Guarded<unsigned char> from{std::span<const unsigned char>(source), from_offset};
         Guarded<std::int64_t> device_index{std::span<const std::int64_t>(index), 1};
         simt::launch(grid, kThreads, gather_rows_kernel<kThreads>, to.data(), from.data(),
-                     device_index.data(), static_cast<std::int64_t>(rows), row_bytes);
+                     device_index.data(), static_cast<std::int64_t>(rows), row_bytes, RowsOfStep{});
         ASSERT_TRUE(to.values() == want)
             << row_bytes << " bytes, " << rows << " rows at " << to_offset << ", " << from_offset;
         ASSERT_TRUE(to.guards_hold() && from.guards_hold());
@@ -87,7 +87,8 @@ TEST(RandomKernels, RowsBeyondTwoToThe31BytesAreAddressed) {
   const auto* from = reinterpret_cast<const unsigned char*>(
       reinterpret_cast<std::uintptr_t>(byte.data()) - static_cast<std::uintptr_t>(far));
   Guarded<unsigned char> to(1, std::uint8_t{0}, 1);
-  simt::launch(1, kThreads, gather_rows_kernel<kThreads>, to.data(), from, &far, 1, std::size_t{1});
+  simt::launch(1, kThreads, gather_rows_kernel<kThreads>, to.data(), from, &far, 1, std::size_t{1},
+               RowsOfStep{});
   EXPECT_EQ(to.data()[0], 42);
 }
 

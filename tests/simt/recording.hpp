@@ -105,7 +105,8 @@ void heal_device();
 std::size_t live_allocations();
 std::size_t live_bytes();
 std::size_t live_streams();
-std::size_t live_pools();  // made, not the devices' own
+std::size_t live_graphs();  // and what was instantiated from them
+std::size_t live_pools();   // made, not the devices' own
 
 /// A machine with devices for the length of a scope; a clean recording; no injections left behind.
 class DeviceScope {

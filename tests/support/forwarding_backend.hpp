@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,15 +38,19 @@ class ForwardingBackend : public Backend {
   std::uint64_t bytes_to_host() const override { return room_->bytes_to_host(); }
   void synchronize() override { room_->synchronize(); }
   void set_stream(void* stream) override { room_->set_stream(stream); }
-  void throttle() override { room_->throttle(); }
+  void throttle(std::int64_t steps) override { room_->throttle(steps); }
+  Captured capture(const std::function<void()>& enqueue) override {
+    return room_->capture(enqueue);
+  }
+  void replay(StepGraph& graph) override { room_->replay(graph); }
 
   void dense_forward(const DenseForward& args) override { room_->dense_forward(args); }
   void dense_backward(const DenseBackward& args) override { room_->dense_backward(args); }
   void mse(const LossArgs& args) override { room_->mse(args); }
   void softmax_cross_entropy(const LossArgs& args) override { room_->softmax_cross_entropy(args); }
   void gather_rows(void* to, const void* from, const std::int64_t* index, std::int64_t rows,
-                   std::size_t row_bytes) override {
-    room_->gather_rows(to, from, index, rows, row_bytes);
+                   std::size_t row_bytes, const StepRows& of_step) override {
+    room_->gather_rows(to, from, index, rows, row_bytes, of_step);
   }
   void initialise_uniform(float* to, std::int64_t size, float bound, std::uint64_t seed,
                           std::uint32_t stream) override {
@@ -84,12 +89,18 @@ class ForwardingBackend : public Backend {
   void set_rates(ProxPlan& plan, std::span<const StepRate> rates) override {
     room_->set_rates(plan, rates);
   }
+  void follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) override {
+    room_->follow_rates(plan, learning_rate, length);
+  }
   void set_gradients(ProxPlan& plan, std::span<const float* const> gradients) override {
     room_->set_gradients(plan, gradients);
   }
   void set_skip(ProxPlan& plan, const float* flag) override { room_->set_skip(plan, flag); }
   void set_stop(ProxPlan& plan, const StopRule& rule) override { room_->set_stop(plan, rule); }
   void prox_step(ProxPlan& plan) override { room_->prox_step(plan); }
+  void small_network_step(ProxPlan& plan, const SmallNetworkStep& args) override {
+    room_->small_network_step(plan, args);
+  }
   void set_control(ProxPlan& plan, const ControlRule& rule,
                    std::span<const ControlTarget> targets) override {
     room_->set_control(plan, rule, targets);

@@ -24,9 +24,9 @@ class LateBackend final : public ForwardingBackend {
   std::string unsupported(Operation operation) const override {
     return operation == lacking ? "not in this room" : ForwardingBackend::unsupported(operation);
   }
-  void throttle() override {
+  void throttle(std::int64_t steps) override {
     ++throttled;
-    ForwardingBackend::throttle();
+    ForwardingBackend::throttle(steps);
   }
   void prox_step(ProxPlan& plan) override {
     ++enqueued;

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "backend/activation_kind.hpp"
 #include "core/array.hpp"
 #include "cuthresh/error.hpp"
+#include "kernels/math/activation_kind.hpp"
 
 namespace cuthresh::testing {
 

@@ -60,6 +60,7 @@ TEST(Config, ReadsEveryKey) {
     out = "o"
     device = "cpu"
     engine = "reference"
+    execution = "plain"
     threads = 2
     init = "w.safetensors"
     force = true
@@ -94,6 +95,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(c.run.out, "o");
   EXPECT_EQ(c.run.device, "cpu");
   EXPECT_EQ(c.run.engine, "reference");
+  EXPECT_EQ(c.run.execution, "plain");
   EXPECT_EQ(c.run.threads, 2);
   EXPECT_EQ(c.run.init, "w.safetensors");
   EXPECT_TRUE(c.run.force);

@@ -135,6 +135,7 @@ FitConfig random_config(std::mt19937_64& rng) {
   }
   c.search.max_rounds = below(1000) + 1;
   c.search.first_hit_after = below(2);
+  if (c.search.method != "one-run") c.search.warm_start = below(2) == 0;
   c.search.compare_dense = below(2) == 0;
   c.run.seed = rng() >> 1;
   c.run.out = text();

@@ -1,5 +1,6 @@
 cth_serial_test(data_test data_test.cpp data_readers_test.cpp)
 cth_test(device_data_test device_data_test.cpp)
+cth_test(step_number_test step_number_test.cpp)
 cth_test(image_fit_test image_fit_test.cpp)
 cth_serial_test(idx_test idx_test.cpp)
 cth_serial_test(cifar10_test cifar10_test.cpp)

@@ -69,7 +69,7 @@ std::vector<float> gathered(Backend& room, const ImageCase& c, const ImageData& 
   args.crop = c.crop;
   args.flip = c.flip;
   args.seed = c.seed;
-  args.step = c.step;
+  args.of_step.step = c.step;
   room.gather_images(args);
   return to.to_host();
 }

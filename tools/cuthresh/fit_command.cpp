@@ -28,6 +28,7 @@ FitConfig configuration(const FitArguments& arguments) {
         arguments.init->empty() ? "" : std::filesystem::absolute(*arguments.init).string();
   }
   if (arguments.force) config.run.force = true;
+  if (arguments.fresh) config.run.resume = false;
   try {
     validate(config);
   } catch (const InputError& error) {
@@ -83,6 +84,8 @@ const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
   CLI::App* fit =
       app.add_subcommand("fit", "Train a network to the sparsity that a configuration prescribes");
   add_run_options(*fit, arguments);
+  fit->add_flag("--fresh", arguments.fresh,
+                "Begin anew where an interrupted run left a checkpoint");
   fit->add_flag("--json", arguments.json, "Print result.json instead of the table");
   fit->footer(
       "Examples:\n"
@@ -91,7 +94,9 @@ const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
       "  cuthresh fit mg.toml --set sparsity.layers.fc1=650 --out runs/b --force --json\n"
       "\n"
       "Ctrl-C ends the search and keeps the best network (exit status 3); a second one ends at "
-      "once.");
+      "once.\nA one-run training leaves FOLDER.checkpoint then, and every run.checkpoint_minutes; "
+      "the "
+      "same command\ngoes on from there.");
   return fit;
 }
 

@@ -18,6 +18,7 @@ struct FitArguments {
   std::optional<std::string> engine;
   std::optional<std::string> init;
   std::optional<std::int64_t> threads;
+  bool fresh = false;
   bool force = false;
   bool quiet = false;
   bool json = false;

@@ -9,10 +9,12 @@ class Run:
 
 
 class Study:
-    """variants: (label, configuration, settings)."""
+    """variants: (label, configuration, settings). With `told` the table has what the command said of each run, refusals
+    among them, and the test loss over that of the same seed's variant "GROUP: dense", where labels are "GROUP: what"."""
 
-    def __init__(self, name, title, question, variants, seeds=1):
+    def __init__(self, name, title, question, variants, seeds=1, told=False):
         self.name, self.title, self.question, self.variants, self.seeds = name, title, question, variants, seeds
+        self.told = told
 
     def runs(self, seeds):
         """Seed by seed, so that what is there when time runs out is all variants with fewer seeds."""
@@ -84,6 +86,35 @@ def sizes():
     return variants
 
 
+def searches():
+    converged = ["search.stop=converged", "search.max_rounds=20", "search.lambda=[1e-7,1e-3]"]
+    variants = []
+    for method in ("gradient-median", "log-midpoint", "interpolate"):
+        variants += [(method, SINGLE, ["search.method=" + method]),
+                     ("%s, converged" % method, SINGLE, ["search.method=" + method] + converged)]
+    return variants + [("interpolate, converged, warm", SINGLE,
+                        ["search.method=interpolate", "search.warm_start=true"] + converged)]
+
+
+def failures():
+    def dense(label, settings):
+        return ("%s: dense" % label, SINGLE, ["search.method=fixed", "search.lambda=0"] + settings)
+
+    wanted = [("1 weight a layer", ["sparsity.layers={fc1=1,fc2=1,fc3=1,fc4=1}"]), ("99.9 % zeros", [target(25)]),
+              ("99 % zeros", [target(254)]), ("92 % zeros", []), ("10 % zeros", [target(22867)])]
+    once = [("1 zero", [target(25407)]), ("none in fc2", ["sparsity.layers={fc1=100,fc2=0,fc3=100,fc4=10}"])]
+    variants = []
+    for steps in (3, 20, 200, 2000, 5000, 10000):
+        label, length = "{:,} steps".format(steps), ["train.steps=%d" % steps]
+        variants.append(dense(label, length))
+        variants += [("%s: %s" % (label, name), ONE_RUN, settings + length)
+                     for name, settings in wanted + (once if steps == 2000 else [])]
+    for rate in (0.5, 2.0):
+        label, settings = "2,000 steps, learning rate %g" % rate, ["train.steps=2000", "train.learning_rate=%g" % rate]
+        variants += [dense(label, settings), ("%s: 92 %% zeros" % label, ONE_RUN, settings)]
+    return variants
+
+
 ALL = [
     Study("seeds", "Seeds: exactness, effort and error",
           "Mackey-Glass, four targets: how far do the number of weights, the steps and the test error spread over the seeds, "
@@ -97,5 +128,10 @@ ALL = [
           "Mackey-Glass, 2,000 weights within 0.1 %, authors' rule: trainings and error by the first bracket.", brackets(),
           seeds=5),
     Study("activations", "Activation", "Mackey-Glass, 2,000 weights, six activations.", activations(), seeds=5),
+    Study("searches", "Searches by retraining",
+          "Mackey-Glass, 2,000 weights within 0.1 %: trainings, steps and error by the rule for the next λ.", searches(), seeds=5),
+    Study("failures", "Budgets, targets and seeds for which one run fails",
+          "Mackey-Glass (25,408 weights) with budgets far below 50,000 steps and targets at both ends: what is lost against the "
+          "dense network of the same budget, and what does the user see?", failures(), seeds=3, told=True),
     Study("sizes", "Width, depth and batch", "Mackey-Glass, a twelfth of the weights, one run.", sizes(), seeds=3),
 ]

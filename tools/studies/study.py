@@ -28,8 +28,9 @@ class Failed(Exception):
     pass
 
 
-def train(command, run, folder, threads, settings):
-    """The result.json of a run, trained unless it is there. `settings` come after the run's own."""
+def train(command, run, folder, threads, settings, told):
+    """The result.json of a run, trained unless it is there. `settings` come after the run's own. With `told` a refusal is a
+    result as well: {"refused": what the command said}."""
     out = os.path.join(folder, run.folder)
     result = os.path.join(out, "result.json")
     if not os.path.exists(result):
@@ -39,6 +40,8 @@ def train(command, run, folder, threads, settings):
         for setting in run.settings + ["train.eval_every=1000000000"] + settings:
             arguments += ["--set", setting]
         done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+        if told and done.returncode == 2:
+            return {"refused": done.stderr.strip()}
         if done.returncode not in (0, 3):  # 3: the target was missed, which is a result
             raise Failed("%s\nexit status %d: %s" % (" ".join(arguments), done.returncode, done.stderr.strip()))
     with open(result) as file:
@@ -67,6 +70,31 @@ def summary(label, results):
     return row
 
 
+def summary_told(label, runs, dense):
+    """The row of one variant: its figures against `dense` (seed -> result), and what was said. `runs`: seed -> result."""
+    trained = {seed: result for seed, result in runs.items() if "refused" not in result}
+    finite = {seed: r["test_loss"] for seed, r in trained.items() if r["test_loss"] is not None}
+    said = [r["refused"] if "refused" in r else r["why_stopped"] for r in runs.values()]
+    row = [label, "%d" % len(runs), "%d" % sum(r["achieved"] for r in trained.values()),
+           ", ".join(sorted({"{:,}".format(r["nnz"]) for r in trained.values()})) or "-"]
+    row.append("{:.5f}".format(statistics.median(finite.values())) if finite else "-")
+    ratios = [loss / dense[seed]["test_loss"] for seed, loss in finite.items() if dense.get(seed, {}).get("test_loss")]
+    row.append("%.2f [%.2f, %.2f]" % (statistics.median(ratios), min(ratios), max(ratios)) if ratios else "-")
+    row.append("; ".join(text if said.count(text) == len(said) else "%d: %s" % (said.count(text), text)
+                         for text in dict.fromkeys(said)).replace("|", "\\|"))
+    return row
+
+
+def table_told(rows):
+    """`rows`: variant -> seed -> result."""
+    header = ["variant", "runs", "reached", "nnz", "test loss", "of the dense one's", "the command says"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for label, runs in rows.items():
+        dense = rows.get(label.split(":")[0] + ": dense", {})
+        lines.append("| " + " | ".join(summary_told(label, runs, dense)) + " |")
+    return "\n".join(lines)
+
+
 def table(study, rows):
     header = ["variant", "runs", "target", "nnz", "reached", "exact", "trainings", "steps", "test loss"]
     if len(rows[0]) > len(header):
@@ -75,7 +103,8 @@ def table(study, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def page(study, rows, arguments, device):
+def page(study, text, arguments, device):
+    exact = "" if study.told else ', "exact" those with the very number asked for'
     return """# %s
 
 %s
@@ -83,10 +112,10 @@ def page(study, rows, arguments, device):
 %s
 
 Medians over the runs, with the smallest and the largest in brackets; "reached" counts the runs within the variant's
-tolerance, "exact" those with the very number asked for. Device: %s. Every run: `%s.json`. Command:
+tolerance%s. Device: %s. Every run: `%s.json`. Command:
 
     %s
-""" % (study.title, study.question, table(study, rows), device, study.name, " ".join(arguments))
+""" % (study.title, study.question, text, exact, device, study.name, " ".join(arguments))
 
 
 def main():
@@ -122,16 +151,19 @@ def main():
             print("study.py: %d of %d runs are there; the same command goes on" % (number - 1, len(runs)))
             return 3
         try:
-            result = train(given.command, run, os.path.join(given.folder, study.name), given.threads, given.set)
+            result = train(given.command, run, os.path.join(given.folder, study.name), given.threads, given.set,
+                           study.told)
         except Failed as error:
             print("study.py: %s" % error, file=sys.stderr)
             return 1
-        print("%s %d/%d  %s  nnz %d  test loss %s  %.0f s" % (study.name, number, len(runs), run.folder, result["nnz"],
-                                                            result["test_loss"], result["seconds"]), flush=True)
-        rows.setdefault(run.variant, []).append(result)
+        print("%s %d/%d  %s  %s" % (study.name, number, len(runs), run.folder, result.get("refused") or
+                                    "nnz %d  test loss %s  %.0f s" % (result["nnz"], result["test_loss"], result["seconds"])),
+              flush=True)
+        rows.setdefault(run.variant, {})[run.seed] = result
         kept.append({"variant": run.variant, "seed": run.seed, "settings": run.settings, **{
-            key: result[key] for key in ("version", "nnz", "target_nnz", "achieved", "outcome", "rounds", "steps_total",
-                                         "train_loss", "test_loss", "test_accuracy", "seconds", "device")}})
+            key: result[key] for key in ("refused", "version", "nnz", "target_nnz", "achieved", "outcome", "why_stopped",
+                                         "rounds", "steps_total", "train_loss", "test_loss", "test_accuracy", "seconds",
+                                         "device") if key in result}})
     os.makedirs(given.out, exist_ok=True)
     command = ["tools/studies/study.py", study.name] + (["--seeds", str(seeds)] if given.seeds else [])
     for setting in given.set:
@@ -140,7 +172,9 @@ def main():
         json.dump(kept, file, indent=1)
         file.write("\n")
     with open(os.path.join(given.out, study.name + ".md"), "w") as file:
-        file.write(page(study, [summary(label, results) for label, results in rows.items()], command, kept[0]["device"]))
+        text = table_told(rows) if study.told else table(
+            study, [summary(label, list(results.values())) for label, results in rows.items()])
+        file.write(page(study, text, command, next(run["device"] for run in kept if "device" in run)))
     print("wrote %s" % os.path.join(given.out, study.name + ".md"))
     return 0
 

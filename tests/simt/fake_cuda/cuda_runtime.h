@@ -57,6 +57,8 @@ typedef struct CUstream_st* cudaStream_t;
 typedef struct CUevent_st* cudaEvent_t;
 typedef struct CUgraph_st* cudaGraph_t;
 typedef struct CUgraphExec_st* cudaGraphExec_t;
+typedef struct CUgraphNode_st* cudaGraphNode_t;
+typedef void (*cudaHostFn_t)(void* data);
 typedef struct CUmemPoolHandle_st* cudaMemPool_t;
 
 enum cudaMemcpyKind {
@@ -119,6 +121,15 @@ enum cudaStreamCaptureStatus {
   cudaStreamCaptureStatusActive = 1,
   cudaStreamCaptureStatusInvalidated = 2
 };
+enum cudaGraphNodeType {
+  cudaGraphNodeTypeKernel = 0,
+  cudaGraphNodeTypeMemcpy = 1,
+  cudaGraphNodeTypeMemset = 2,
+  cudaGraphNodeTypeHost = 3,
+  cudaGraphNodeTypeEmpty = 5,
+  cudaGraphNodeTypeMemAlloc = 10,
+  cudaGraphNodeTypeMemFree = 11
+};
 enum cudaFuncAttribute {
   cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
   cudaFuncAttributePreferredSharedMemoryCarveout = 9
@@ -132,6 +143,12 @@ enum cudaFuncAttribute {
 #define cudaHostAllocDefault 0x00
 #define cudaHostAllocMapped 0x02
 #define cudaInvalidDeviceId (-2)
+
+struct cudaMemAllocNodeParams {
+  struct cudaMemPoolProps poolProps;
+  std::size_t bytesize;
+  void* dptr;
+};
 
 struct cudaDeviceProp {
   char name[256];
@@ -200,8 +217,14 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
                                  unsigned long long flags = 0);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count);
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, enum cudaGraphNodeType* type);
+cudaError_t cudaGraphMemAllocNodeGetParams(cudaGraphNode_t node,
+                                           struct cudaMemAllocNodeParams* params);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data);
 
 cudaError_t cudaEventCreate(cudaEvent_t* event);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int flags);
@@ -238,10 +261,19 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
 cudaError_t cudaMemset(void* to, int value, std::size_t bytes);
 }
 
+namespace cuthresh::simt::fake {}  // namespace cuthresh::simt::fake
+
+/// What a graph has of a piece of work.
+struct CUgraphNode_st {
+  cudaGraphNodeType type = cudaGraphNodeTypeKernel;
+  std::size_t bytes = 0;  // of an allocation
+  void* memory = nullptr;
+};
+
 namespace cuthresh::simt::fake {
 
 /// A launch with its parameters, which a graph may keep and run again.
-class Work {
+class Work : public CUgraphNode_st {
  public:
   virtual ~Work() = default;
   virtual void run() = 0;

@@ -1,5 +1,7 @@
 // Kernel launches and graphs.
 
+#include <algorithm>
+
 #include "simt/fake_cuda/state.hpp"
 
 using cuthresh::simt::Call;
@@ -123,6 +125,46 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
              {Capture::kAllowed, true}, [&](Call&) {
                if (state().executables.count(exec) == 0) return cudaErrorInvalidValue;
                for (const auto& node : exec->nodes) enqueue(stream, node);
+               return cudaSuccess;
+             });
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count) {
+  return api(graph_call("cudaGraphGetNodes", CallKind::kQuery, nullptr), {}, [&](Call&) {
+    if (state().graphs.count(graph) == 0 || count == nullptr) return cudaErrorInvalidValue;
+    const std::size_t there = graph->nodes.size();
+    if (nodes != nullptr) {
+      for (std::size_t i = 0; i < *count; ++i) {
+        nodes[i] = i < there ? graph->nodes[i].get() : nullptr;
+      }
+    }
+    *count = nodes == nullptr ? there : std::min(there, *count);
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
+  return api(graph_call("cudaGraphNodeGetType", CallKind::kQuery, nullptr), {}, [&](Call&) {
+    if (node == nullptr) return cudaErrorInvalidValue;
+    *type = node->type;
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaGraphMemAllocNodeGetParams(cudaGraphNode_t node, cudaMemAllocNodeParams* params) {
+  return api(graph_call("cudaGraphMemAllocNodeGetParams", CallKind::kQuery, nullptr), {},
+             [&](Call&) {
+               if (node == nullptr || node->type != cudaGraphNodeTypeMemAlloc) {
+                 return cudaErrorInvalidValue;
+               }
+               *params = {};
+               params->bytesize = node->bytes;
+               params->dptr = node->memory;
+               return cudaSuccess;
+             });
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
+  return api(graph_call("cudaLaunchHostFunc", CallKind::kHandle, stream), {Capture::kAllowed, true},
+             [&](Call&) {
+               enqueue(
+                   stream, [function, data] { function(data); }, cudaGraphNodeTypeHost);
                return cudaSuccess;
              });
 }

@@ -78,6 +78,42 @@ cudaError_t release(void* pointer, bool host) {
   return cudaSuccess;
 }
 
+// As a node, memory has its address from the capture on, and belongs to the graph.
+class MemoryWork final : public Work {
+ public:
+  MemoryWork(cudaGraphNodeType of_type, void* block, std::size_t size) {
+    type = of_type;
+    memory = block;
+    bytes = size;
+  }
+  ~MemoryWork() override {
+    if (type == cudaGraphNodeTypeMemAlloc) (void)release(memory, false);
+  }
+  void run() override {}
+};
+
+// Stream-ordered memory in a capture becomes a node, which steps must not have: it is listed.
+cudaError_t captured_memory(const Call& call, void** pointer, std::size_t bytes) {
+  state().recording.add_violation(std::string(call.name) + " during capture");
+  const bool gives = call.kind == CallKind::kAllocate;
+  if (gives) {
+    const cudaError_t status = allocate(pointer, bytes, false);
+    if (status != cudaSuccess) return status;
+  }
+  enqueue(call.stream,
+          std::shared_ptr<Work>(new MemoryWork(
+              gives ? cudaGraphNodeTypeMemAlloc : cudaGraphNodeTypeMemFree, *pointer, bytes)));
+  return cudaSuccess;
+}
+
+bool is_captured(const Call& call) {
+  if (call.stream != nullptr && call.stream->graph != nullptr) return true;
+  if (state().recording.declared_capturing()) {
+    state().recording.add_violation(std::string(call.name) + " during capture");
+  }
+  return false;
+}
+
 // The kind says which side each pointer must be on; the runtime knows device memory by address.
 cudaError_t check_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   const auto right_side = [bytes](const void* pointer, bool device) {
@@ -123,7 +159,8 @@ cudaError_t copy(Call& call, void* to, const void* from, cudaMemcpyKind kind) {
   if (capturing && kind == cudaMemcpyHostToDevice && find_allocation(from) == nullptr) {
     state().recording.add_violation("cudaMemcpyAsync from pageable memory during capture");
   }
-  enqueue(call.stream, [to, from, bytes] { std::memmove(to, from, bytes); });
+  enqueue(
+      call.stream, [to, from, bytes] { std::memmove(to, from, bytes); }, cudaGraphNodeTypeMemcpy);
   return cudaSuccess;
 }
 
@@ -131,7 +168,8 @@ cudaError_t set(Call& call, void* to, int value) {
   const std::size_t bytes = call.bytes;
   if (bytes == 0) return cudaSuccess;
   if (!is_device_memory(to, bytes)) return cudaErrorInvalidValue;
-  enqueue(call.stream, [to, value, bytes] { std::memset(to, value, bytes); });
+  enqueue(
+      call.stream, [to, value, bytes] { std::memset(to, value, bytes); }, cudaGraphNodeTypeMemset);
   return cudaSuccess;
 }
 
@@ -139,22 +177,28 @@ cudaError_t set(Call& call, void* to, int value) {
 
 extern "C" {
 
-// Stream-ordered allocation can be captured in CUDA; here it cannot: steps allocate nothing.
 cudaError_t cudaMallocAsync(void** pointer, std::size_t bytes, cudaStream_t stream) {
   return api(memory_call("cudaMallocAsync", CallKind::kAllocate, stream, bytes),
-             {Capture::kForbidden, true}, [&](Call&) { return allocate(pointer, bytes, false); });
+             {Capture::kAllowed, true}, [&](Call& call) {
+               if (is_captured(call)) return captured_memory(call, pointer, bytes);
+               return allocate(pointer, bytes, false);
+             });
 }
 cudaError_t cudaMallocFromPoolAsync(void** pointer, std::size_t bytes, cudaMemPool_t pool,
                                     cudaStream_t stream) {
   return api(memory_call("cudaMallocFromPoolAsync", CallKind::kAllocate, stream, bytes),
-             {Capture::kForbidden, true}, [&](Call&) {
+             {Capture::kAllowed, true}, [&](Call& call) {
                if (pool == nullptr) return cudaErrorInvalidValue;
+               if (is_captured(call)) return captured_memory(call, pointer, bytes);
                return allocate(pointer, bytes, false);
              });
 }
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
-  return api(memory_call("cudaFreeAsync", CallKind::kFree, stream, 0), {Capture::kForbidden, true},
-             [&](Call&) { return release(pointer, false); });
+  return api(memory_call("cudaFreeAsync", CallKind::kFree, stream, 0), {Capture::kAllowed, true},
+             [&](Call& call) {
+               if (is_captured(call)) return captured_memory(call, &pointer, 0);
+               return release(pointer, false);
+             });
 }
 cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
   return api(memory_call("cudaMalloc", CallKind::kAllocate, nullptr, bytes), kNotCaptured,

@@ -89,6 +89,10 @@ std::size_t live_streams() {
   return fake::state().streams.size();
 }
 
+std::size_t live_graphs() {
+  return fake::state().graphs.size() + fake::state().executables.size();
+}
+
 std::size_t live_pools() {
   return fake::state().own_pools;
 }

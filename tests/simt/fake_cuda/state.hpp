@@ -105,7 +105,7 @@ cudaError_t api(Call call, const Traits& traits, F body) {
 /// Runs work now, or when the graph runs that its stream is captured into.
 void enqueue(cudaStream_t stream, std::shared_ptr<Work> work);
 template <class F>
-void enqueue(cudaStream_t stream, F function) {
+void enqueue(cudaStream_t stream, F function, cudaGraphNodeType type = cudaGraphNodeTypeKernel) {
   class FunctionWork final : public Work {
    public:
     explicit FunctionWork(F f) : function_(std::move(f)) {}
@@ -114,7 +114,9 @@ void enqueue(cudaStream_t stream, F function) {
    private:
     F function_;
   };
-  enqueue(stream, std::shared_ptr<Work>(new FunctionWork(std::move(function))));
+  const std::shared_ptr<Work> work(new FunctionWork(std::move(function)));
+  work->type = type;
+  enqueue(stream, work);
 }
 
 /// The allocation that [pointer, pointer + bytes) lies in; null when there is none.
