@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "bench/cases/cases.hpp"
 #include "bench/cases/float64_network.hpp"
@@ -11,6 +12,7 @@
 #include "kernels/math/philox.hpp"
 #include "nn/gradient_plan.hpp"
 #include "nn/network.hpp"
+#include "train/small_steps.hpp"
 
 namespace cuthresh::bench {
 namespace {
@@ -75,7 +77,7 @@ Tensors moved(Tensors from, const Tensors& direction, double by) {
 /// copy.
 class TrainingWorkload final : public Workload {
  public:
-  TrainingWorkload(const Room& room, std::string name, const Model& model)
+  TrainingWorkload(const Room& room, std::string name, const Model& model, bool fused)
       : backend_(room.backend),
         name_(std::move(name)),
         model_(model),
@@ -88,6 +90,7 @@ class TrainingWorkload final : public Workload {
     nn::Parameters& parameters = network_.parameters();
     parameters.initialise(nn::Initialisation::kPytorch, kTrainingSeed);
     make_plan();
+    if (fused) small_.emplace(backend_, network_, train::Execution::kFused, model.rows);
     reset();
   }
 
@@ -98,8 +101,8 @@ class TrainingWorkload final : public Workload {
   }
 
   void call(std::int64_t /*set*/) override {
-    pass(model_.rows, nullptr);
-    backend_.prox_step(*plan_);
+    if (!small_) pass(model_.rows, nullptr);
+    step(model_.rows);
   }
 
   std::string check() override {
@@ -112,7 +115,7 @@ class TrainingWorkload final : public Workload {
     const double off_loss = check_loss(reference.loss(before, batch), rows);
     const Tensors gradient = gradients();
     const double off_slope = check_slope(reference, batch, before, gradient);
-    backend_.prox_step(*plan_);
+    step(rows);
     check_step(before, gradient);
     // The whole batch once.
     reset();
@@ -170,6 +173,9 @@ class TrainingWorkload final : public Workload {
     backend_.set_rate(*plan_, {kAlpha});
   }
 
+  float gradient_scale(std::int64_t rows) const {
+    return static_cast<float>((classifies() ? 1.0 : 2.0) / static_cast<double>(loss_terms(rows)));
+  }
   LossArgs loss_args(std::int64_t rows, const float* prediction) {
     LossArgs args;
     args.rows = rows;
@@ -177,8 +183,7 @@ class TrainingWorkload final : public Workload {
     args.prediction = prediction;
     args.target = y_.data();
     args.label = labels_.data();
-    args.gradient_scale =
-        static_cast<float>((classifies() ? 1.0 : 2.0) / static_cast<double>(loss_terms(rows)));
+    args.gradient_scale = gradient_scale(rows);
     return args;
   }
   std::int64_t loss_terms(std::int64_t rows) const {
@@ -190,12 +195,20 @@ class TrainingWorkload final : public Workload {
 
   /// Forward, loss, backward. Between two samples a training does not ask for the loss's value.
   void pass(std::int64_t rows, LossSum* sum) {
+    if (small_) return fused(rows, sum, false);
     LossArgs args = loss_args(
         rows, network_.forward(x_.data(), rows, {.pass = Pass::kTrain, .plan = plan_.get()}));
     args.gradient = network_.output_gradient();
     args.sum = sum;
     apply(args);
     network_.backward(x_.data(), rows, false);
+  }
+
+  /// With the gradients of the same rows, where they are fused into it.
+  void step(std::int64_t rows) { small_ ? fused(rows, nullptr, true) : backend_.prox_step(*plan_); }
+  void fused(std::int64_t rows, LossSum* sum, bool update) {
+    const train::Batch batch{rows, x_.data(), y_.data(), labels_.data()};
+    small_->step(*plan_, batch, gradient_scale(rows), sum, update);
   }
 
   double read_loss(std::int64_t rows) {
@@ -328,9 +341,10 @@ class TrainingWorkload final : public Workload {
   Array<LossSum> sum_;
   std::vector<Trained> trained_;
   std::unique_ptr<ProxPlan> plan_;
+  std::optional<train::SmallSteps> small_;  // none: layer by layer
 };
 
-Case training_case(const Model& model) {
+Case training_case(const Model& model, bool fused) {
   const nn::Graph graph = nn::build_graph(model.spec);
   std::int64_t parameters = 0;
   std::int64_t trained = 0;
@@ -342,10 +356,11 @@ Case training_case(const Model& model) {
       nn::floats_a_row(graph) + graph.tensors.front().elements() + graph.output().elements();
   const bool images = graph.tensors.front().positions() > 1;
   Case c;
-  c.name = "training/" + model.name + (images ? fmt::format("_{}", model.rows) : "");
-  c.what =
-      fmt::format("training step of {} parameters on {} rows: forward, loss, backward, fused step",
-                  trained, model.rows);
+  c.name = "training/" + model.name + (images ? fmt::format("_{}", model.rows) : "") +
+           (fused ? "_fused" : "");
+  c.what = fmt::format(
+      "training step of {} parameters on {} rows: forward, loss, backward, fused step{}", trained,
+      model.rows, fused ? ", in two kernels" : "");
   // Values, gradients, initial and best values; activations, their gradients and the batch.
   c.set_bytes =
       static_cast<std::int64_t>(sizeof(float)) * (4 * parameters + model.rows * floats_a_row);
@@ -354,12 +369,13 @@ Case training_case(const Model& model) {
   c.more_bytes = static_cast<std::int64_t>(sizeof(double)) *
                  (6 * parameters + checked_rows(graph, model.rows) * floats_a_row);
   c.work.flops = step_flops(graph, model.rows);
-  c.make = [name = c.name, model](const Room& room, std::int64_t) {
-    return std::make_unique<TrainingWorkload>(room, name, model);
+  c.make = [name = c.name, model, fused](const Room& room, std::int64_t) {
+    return std::make_unique<TrainingWorkload>(room, name, model, fused);
   };
-  c.lacks = [images](const Room& room) {
+  c.lacks = [images, fused](const Room& room) {
     std::vector<Operation> needed = {Operation::kDense, Operation::kProxStep, Operation::kMse,
                                      Operation::kSoftmaxCrossEntropy};
+    if (fused) needed.push_back(Operation::kSmallNetwork);
     if (images) {
       for (const Operation more : {Operation::kConv, Operation::kPool, Operation::kBatchNorm}) {
         needed.push_back(more);
@@ -374,7 +390,11 @@ Case training_case(const Model& model) {
 
 std::vector<Case> training_cases(const Room& room) {
   std::vector<Case> cases;
-  for (const Model& model : shipped_models(room.smoke)) cases.push_back(training_case(model));
+  for (const Model& model : shipped_models(room.smoke)) {
+    cases.push_back(training_case(model, false));
+    // The fully connected one.
+    if (model.spec.input.positions() == 1) cases.push_back(training_case(model, true));
+  }
   return cases;
 }
 
