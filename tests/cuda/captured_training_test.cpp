@@ -428,6 +428,8 @@ TEST(Capture, OfTheCallersIsNotTouchedAndTheDefaultStreamHasNone) {
   room.backend->set_stream(stream);
   EXPECT_EQ(room.backend->unsupported(Operation::kGraph), "");
   room.backend->synchronize();
+  room.backend->set_stream(nullptr);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
 TEST(Capture, OtherExceptionsPassAndLeaveTheStreamUsable) {

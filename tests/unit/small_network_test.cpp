@@ -150,7 +150,9 @@ class SmallNetOnRoom {
 
 class SmallNetwork : public ::testing::TestWithParam<Room> {
  protected:
-  std::unique_ptr<Backend> backend = GetParam().make();
+  void SetUp() override { backend = GetParam().make(); }
+
+  std::unique_ptr<Backend> backend;
   std::unique_ptr<Backend> host = cpu::make_cpu_backend("reference", 1);
 };
 
