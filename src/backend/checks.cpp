@@ -288,8 +288,14 @@ void check_gather(const void* to, const void* from, const std::int64_t* index, s
   check_pointer(where, "index", index, alignof(std::int64_t));
 }
 
-void check_rate_table(const float* learning_rate, std::int64_t length) {
-  const std::string where = "follow_rates";
+void check_float32(const char* where, Dtype dtype) {
+  if (dtype == Dtype::kFloat32) return;
+  refuse(where, "is for plans of float32", "another dtype", "make a plan of float32");
+}
+
+void check_rate_table(const float* learning_rate, std::int64_t length, Dtype dtype) {
+  const char* const where = "follow_rates";
+  check_float32(where, dtype);
   check_extent(where, "length", length, 1);
   check_pointer(where, "the learning rates", learning_rate);
 }

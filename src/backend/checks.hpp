@@ -72,7 +72,9 @@ void check_dense(const DenseBackward& args);
 enum class Loss : std::uint8_t { kMse, kSoftmaxCrossEntropy };
 void check_loss(const LossArgs& args, Loss loss);
 void check_gather(const void* to, const void* from, const std::int64_t* index, std::int64_t rows);
-void check_rate_table(const float* learning_rate, std::int64_t length);
+void check_rate_table(const float* learning_rate, std::int64_t length, Dtype dtype);
+/// What our own trainings call alone: float32 throughout.
+void check_float32(const char* where, Dtype dtype);
 void check_uniform(const float* to, std::int64_t size, float bound);
 
 }  // namespace cuthresh

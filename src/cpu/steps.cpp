@@ -19,8 +19,8 @@ std::int64_t first_row(const StepRows& of_step) {
 }
 
 void CpuBackend::follow_rates(ProxPlan& plan, const float* learning_rate, std::int64_t length) {
-  check_rate_table(learning_rate, length);
   CpuPlan& p = as_cpu_plan(plan);
+  check_rate_table(learning_rate, length, p.dtype());
   for (auto& rate : p.rates) rate.learning_rate = learning_rate[p.status.steps % length];
 }
 
