@@ -77,6 +77,14 @@ inline cth_tensor cpu(Span<const float> values) {
 inline cth_tensor cuda(const float* data, std::int64_t size, std::int32_t device = 0) {
   return cth_cuda_float32(const_cast<float*>(data), size, device);
 }
+/// Of any dtype.
+inline cth_tensor cpu(const void* data, std::int64_t size, cth_dtype dtype) {
+  return cth_cpu_tensor(const_cast<void*>(data), size, dtype);
+}
+inline cth_tensor cuda(const void* data, std::int64_t size, cth_dtype dtype,
+                       std::int32_t device = 0) {
+  return cth_cuda_tensor(const_cast<void*>(data), size, dtype, device);
+}
 /// From a DLTensor*.
 inline cth_tensor from_dlpack(const void* dl_tensor) {
   cth_tensor tensor{};
@@ -170,6 +178,13 @@ class Plan {
   void set_lambda(Span<const float> lambda) {
     check(cth_plan_set_lambda(get(), lambda.data(), lambda.size()));
   }
+  void set_rates64(Span<const cth_rate64> rates) {
+    check(cth_plan_set_rates64(get(), rates.data(), rates.size()));
+  }
+  void set_lambda64(Span<const double> lambda) {
+    check(cth_plan_set_lambda64(get(), lambda.data(), lambda.size()));
+  }
+  void refresh_masters() { check(cth_plan_refresh_masters(get())); }
   void set_skip(const float* flag) { check(cth_plan_set_skip(get(), flag)); }
   void step() { check(cth_prox_step(get())); }
   void restart() { check(cth_plan_restart(get())); }
@@ -197,6 +212,18 @@ class Plan {
   float kth_magnitude(cth_operand operand, std::int64_t k) const {
     float magnitude = 0.0f;
     check(cth_kth_magnitude(get(), operand, k, &magnitude));
+    return magnitude;
+  }
+  /// The same of every dtype, float64 too.
+  std::vector<cth_median64> bracket_median64(cth_operand operand,
+                                             Span<const cth_bracket64> brackets) const {
+    std::vector<cth_median64> medians(brackets.size());
+    check(cth_bracket_median64(get(), operand, brackets.data(), medians.data(), medians.size()));
+    return medians;
+  }
+  double kth_magnitude64(cth_operand operand, std::int64_t k) const {
+    double magnitude = 0.0;
+    check(cth_kth_magnitude64(get(), operand, k, &magnitude));
     return magnitude;
   }
   cth_plan* get() const noexcept { return handle_.get(); }

@@ -53,6 +53,7 @@ TABLE = (
     Row(r"share_begin_kernel", 48),
     Row(r"share_pick_kernel", 64),
     Row(r"support_kernel", 64),
+    Row(r"refresh_master_kernel", 40),
     # float32: eight loads; with momentum or 16-bit weights 6 of three arrays; the certificate's state leaves 3 or 4.
     Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi0ELj", 64, in_flight=8, stores=5),
     Row(r"prox_step_kernelIf.*ELi0ELj", 64, in_flight=6, stores=6),

@@ -98,6 +98,23 @@ TEST_F(Wrapper, Reductions) {
   EXPECT_EQ(residuals[0].on_zero, 0.5f);
 }
 
+TEST(WrapperDtypes, Float64) {
+  const cth::Context context = cth::Context::cpu(1);
+  std::vector<double> weights = {0.5, -0.25, 0.1};
+  const std::vector<double> gradients = {0.0, 0.0, 1.0};
+  cth::Plan wide(context, {cth::plan_tensor(cth::cpu(weights.data(), 3, CTH_FLOAT64),
+                                            cth::cpu(gradients.data(), 3, CTH_FLOAT64), 0)});
+  wide.set_rates64({{0.1, 0.0, 0.0}});
+  wide.set_lambda64({1.0});
+  wide.refresh_masters();
+  wide.step();
+  EXPECT_EQ(weights, (std::vector<double>{0.5 - 0.1, -(0.25 - 0.1), 0.0}));
+  EXPECT_EQ(wide.kth_magnitude64(CTH_OF_WEIGHTS, 2), 0.25 - 0.1);
+  const auto medians = wide.bracket_median64(CTH_OF_WEIGHTS, {{0.2, 1.0}});
+  EXPECT_EQ(medians[0].median, 0.5 - 0.1);
+  EXPECT_THROW(wide.kth_magnitude(CTH_OF_WEIGHTS, 2), cth::Error);
+}
+
 /// A controlled run of w ← optimum, with `interrupt` put into another controller half-way.
 std::vector<float> controlled(bool interrupt) {
   constexpr int kSteps = 60;

@@ -1,6 +1,7 @@
 """Parameters and arrays of float64, bfloat16 and float16: float64 as torch.optim.SGD to the bit, 16 bits as a float32
 master stepped by it and then rounded."""
 
+import copy
 import io
 import unittest
 
@@ -185,10 +186,45 @@ class Controlled(unittest.TestCase):
 
         self.check(make)
 
-    def test_one_optimizer_has_one_dtype(self):
-        a, b = nn.Parameter(torch.zeros(3, 3)), nn.Parameter(torch.zeros(3, 3).bfloat16())
-        with self.assertRaisesRegex(ValueError, "one dtype.*bfloat16, torch.float32.*an optimizer.*for each"):
-            ProxSGD([a, b], lr=0.1).step()
+    def test_dtypes_beside_each_other(self):
+        """bfloat16 weights, float32 biases, a float64 weight that is not penalised."""
+        model = net(torch.bfloat16)
+        for layer in (model[0], model[2]):
+            layer.bias = nn.Parameter(layer.bias.detach().float())
+        other = nn.Parameter(torch.randn(5, 5, generator=generator(3), dtype=torch.float64))
+        optimizer = ProxSGD([{"params": list(model.parameters())}, {"params": [other], "lr": 0.05, "penalise": []}],
+                            lr=0.1, penalty=0.3)
+        alone = [ProxSGD([p], lr=lr, penalty=0.3, penalise=None if i < 4 else [])
+                 for i, (p, lr) in enumerate([(nn.Parameter(p.detach().clone()), 0.1) for p in model.parameters()] +
+                                             [(nn.Parameter(other.detach().clone()), 0.05)])]
+        random = generator()
+        for _ in range(5):
+            for p, single in zip(list(model.parameters()) + [other], alone):
+                p.grad = draw(p, random)
+                single.param_groups[0]["params"][0].grad = p.grad.clone()
+                single.step()
+            optimizer.step()
+        for p, single in zip(list(model.parameters()) + [other], alone):
+            self.assertTrue(torch.equal(p, single.param_groups[0]["params"][0]))
+        self.assertEqual(list(optimizer.count_nonzero().values()),
+                         [nonzeros([model[0].weight]), nonzeros([model[2].weight])])
+        self.assertEqual(optimizer.status().nonzeros, nonzeros([model[0].weight, model[2].weight]))
+        copied = copy.deepcopy(optimizer)
+        self.assertEqual(len(copied.state_dict()["state"]), 5)
+        controller = SparsityController(optimizer, target=0.5, steps=20)
+        for _ in range(20):
+            for p in list(model.parameters()) + [other]:
+                p.grad = draw(p, random)
+            optimizer.step()
+            controller.step()
+        self.assertTrue(controller.exact)
+
+    def test_a_controller_has_one_dtype(self):
+        a, b = nn.Parameter(torch.ones(3, 3)), nn.Parameter(torch.ones(3, 3).bfloat16())
+        with self.assertRaisesRegex(ValueError, "one dtype.*bfloat16, torch.float32.*a controller for each"):
+            SparsityController(ProxSGD([a, b], lr=0.1), steps=10)
+        with self.assertRaisesRegex(ValueError, "one dtype.*bfloat16, torch.float32.*each dtype"):
+            SparsityController(torch.optim.SGD([a, b], lr=0.1), steps=10)
 
 
 class Functions(unittest.TestCase):

@@ -24,10 +24,11 @@ class _Fused:
 
     def __init__(self, optimizer):
         self.optimizer = optimizer
-        self.engine = optimizer._engine
+        index = optimizer._controlled_engine()
+        self.engine = optimizer._engines[index]
         self._seen = optimizer.steps_taken
         self.layers = [(optimizer._named.get(id(slot.parameter)) or _select.Named(slot.name, slot.parameter),
-                        slot.group) for slot in optimizer._layout().slots if slot.group >= 0]
+                        slot.group) for slot in optimizer._layout(index).slots if slot.group >= 0]
 
     def refresh(self):
         self.optimizer._refresh()

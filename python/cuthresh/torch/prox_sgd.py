@@ -1,7 +1,10 @@
 """SGD whose step ends with a soft threshold: one pass over all parameters."""
 
+import functools
+
 import torch
 
+from ..plan import StepStatus
 from . import _amp, _select
 from ._engine import Engine, Layout, Slot
 from ._tensors import compute_dtype, has_master, local, same_layout
@@ -22,7 +25,7 @@ class ProxSGD(torch.optim.Optimizer):
         compiled regular expression, a module type, a tensor, a predicate(name, parameter), or a list of
         these; patterns and types never mean biases and normalisation.
 
-    Parameters are float32, float64, bfloat16 or float16, all of an optimizer the same. Of 16 bits a float32
+    Parameters are float32, float64, bfloat16 or float16, with a plan for each dtype there is. Of 16 bits a float32
     master copy is stepped (state "master", kept by state_dict()), and the parameter is its rounding. Who writes
     parameters is noticed, but for writes through `.data`: refresh_masters() after those.
 
@@ -50,7 +53,7 @@ class ProxSGD(torch.optim.Optimizer):
     def _prepare(self):
         self._named = {}
         self._penalise = self._kind = None
-        self._engine = Engine(self._layout)
+        self._engines, self._dtypes = [], ()  # a plan for each dtype, in the order of the parameters
         self.steps_taken = 0  # calls of step(); a scaler's skipped ones included
 
     def add_param_group(self, group):
@@ -75,7 +78,7 @@ class ProxSGD(torch.optim.Optimizer):
                 raise ValueError(f"parameter group {index}: penalty must be finite and ≥ 0 (got {value})")
         super().add_param_group(group)
         self._named.update((id(one.parameter), one) for one in named)
-        self._engine.invalidate()
+        self._invalidate()
 
     def _name(self, params, group):
         """Parameters, or (name, parameter) pairs, as Named."""
@@ -94,11 +97,27 @@ class ProxSGD(torch.optim.Optimizer):
 
     # ---- the plan ----
 
-    def _layout(self):
+    def _invalidate(self):
+        for engine in self._engines:
+            engine.invalidate()
+
+    def _engines_now(self):
+        dtypes = tuple(dict.fromkeys(parameter.dtype for group in self.param_groups for parameter in group["params"]))
+        if dtypes != self._dtypes:
+            self._dtypes = dtypes
+            while len(self._engines) < len(dtypes):
+                self._engines.append(Engine(functools.partial(self._layout, len(self._engines))))
+            del self._engines[len(dtypes):]
+            self._invalidate()
+        return self._engines
+
+    def _layout(self, index=0):
         self._kind = kind = self._kind_now()
         slots, penalised = [], 0
         for rate, group in enumerate(self.param_groups):
             for name, parameter, is_penalised in zip(group["names"], group["params"], group["penalised"]):
+                if parameter.dtype != self._dtypes[index]:
+                    continue
                 momentum = self._buffer(parameter, "momentum_buffer") if kind != "sgd" else None
                 master = self._buffer(parameter, "master") if has_master(parameter.dtype) else None
                 slots.append(Slot(name, parameter, penalised if is_penalised else -1, rate, momentum, master))
@@ -123,18 +142,28 @@ class ProxSGD(torch.optim.Optimizer):
         return state[name]
 
     def _refresh(self):
-        rates, lambdas = [], []
+        engines = self._engines_now()
+        rates, lambdas = [], [[] for _ in engines]
         for group in self.param_groups:
             rates.append((float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])))
-            penalty = group["penalty"]
-            if isinstance(penalty, list):
-                lambdas.extend(value for value, is_penalised in zip(penalty, group["penalised"]) if is_penalised)
-            else:
-                lambdas.extend([float(penalty)] * sum(group["penalised"]))
+            for parameter, value, is_penalised in zip(group["params"], _each_penalty(group), group["penalised"]):
+                if is_penalised:
+                    lambdas[self._dtypes.index(parameter.dtype)].append(value)
         if self._kind_now() != self._kind:
-            self._engine.invalidate()
-        self._engine.refresh(rates, lambdas)
-        return self._engine
+            self._invalidate()
+        for engine, values in zip(engines, lambdas):
+            engine.refresh(rates, values)
+        return engines
+
+    def _controlled_engine(self):
+        """Its number, of whose parameters are penalised; a controller drives one plan."""
+        self._engines_now()
+        dtypes = {parameter.dtype for group in self.param_groups
+                  for parameter, is_penalised in zip(group["params"], group["penalised"]) if is_penalised}
+        if len(dtypes) > 1:
+            raise ValueError("SparsityController: what is penalised must have one dtype (got "
+                             f"{', '.join(sorted(map(str, dtypes)))}); use an optimizer and a controller for each")
+        return self._dtypes.index(dtypes.pop()) if dtypes else 0
 
     @torch.no_grad()
     def step(self, closure=None, **scaler):
@@ -145,26 +174,32 @@ class ProxSGD(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         found = _amp.unscale(self, **scaler)
-        engine = self._refresh()
-        engine.skip_where(found)
-        engine.take_gradients()
-        engine.step()
+        for engine in self._refresh():
+            engine.skip_where(found)
+            engine.take_gradients()
+            engine.step()
         self.steps_taken += 1
         return loss
 
     def refresh_masters(self):
         """After 16-bit parameters were written through `.data`: master copies follow."""
-        self._refresh().plan.refresh_masters()
+        for engine in self._refresh():
+            engine.plan.refresh_masters()
 
     # ---- looks ----
 
     def status(self):
         """Steps, nonzeros, non-finite entries after the last step, and whether those ended it. Waits."""
-        return self._refresh().plan.read_status()
+        each = [engine.plan.read_status() for engine in self._refresh()]
+        return StepStatus(each[0].steps, sum(one.nonzeros for one in each), sum(one.nonfinite for one in each),
+                          any(one.stopped for one in each))
 
     def count_nonzero(self):
         """{name: entries that are not zero}, of what is penalised. Waits."""
-        return dict(zip(self.penalised(), self._refresh().plan.count_nonzero()))
+        counts = [iter(engine.plan.count_nonzero()) for engine in self._refresh()]
+        return {name: next(counts[self._dtypes.index(parameter.dtype)]) for group in self.param_groups
+                for name, parameter, is_penalised in zip(group["names"], group["params"], group["penalised"])
+                if is_penalised}
 
     def penalised(self):
         """Names of what λ is for."""
@@ -205,10 +240,16 @@ class ProxSGD(torch.optim.Optimizer):
                     self.state[parameter][name] = value.detach().to(parameter.device, torch.float32, copy=True)
 
     def __setstate__(self, state):
-        if "_engine" not in self.__dict__:  # made by pickle or copy, without __init__
+        if "_engines" not in self.__dict__:  # made by pickle or copy, without __init__
             self._prepare()
         super().__setstate__(state)
-        self._engine.invalidate()
+        self._invalidate()
+
+
+def _each_penalty(group):
+    """λ of each of the group's parameters, penalised or not."""
+    penalty = group["penalty"]
+    return penalty if isinstance(penalty, list) else [float(penalty)] * len(group["params"])
 
 
 def _as_list(group):
