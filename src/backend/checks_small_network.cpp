@@ -55,7 +55,10 @@ std::string small_network_misfit(std::span<const SmallNetworkLayer> layers) {
 }
 
 void check_small_network(const SmallNetworkStep& args, std::span<const ProxTensor> tensors,
-                         StepKind kind) {
+                         StepKind kind, Dtype dtype) {
+  if (dtype != Dtype::kFloat32) {
+    refuse(kSmallStep, "the plan must hold float32", "", "use the layers one by one");
+  }
   check_layers(args.layers);
   check_extent(kSmallStep, "rows", args.rows, 1);
   check_product(kSmallStep, "the activations", args.rows, kSmallWidth);

@@ -26,8 +26,8 @@ std::int64_t lay_out(const SmallNetworkStep& args, std::span<const ProxTensor> t
   for (std::size_t l = 0; l < args.layers.size(); ++l) {
     const SmallNetworkLayer& from = args.layers[l];
     SmallLayer& layer = network.layer[l];
-    layer.w = tensors[2 * l].w;
-    layer.b = tensors[2 * l + 1].w;
+    layer.w = static_cast<const float*>(tensors[2 * l].w);
+    layer.b = static_cast<const float*>(tensors[2 * l + 1].w);
     layer.in = static_cast<std::int32_t>(from.in);
     layer.out = static_cast<std::int32_t>(from.out);
     layer.activation = from.activation;
@@ -101,7 +101,7 @@ void launch_small_step(Context& context, StepKind kind, std::int64_t blocks,
 
 void CudaBackend::small_network_step(ProxPlan& plan, const SmallNetworkStep& args) {
   CudaPlan& p = as_cuda_plan(plan);
-  check_small_network(args, p.tensors(), p.kind());
+  check_small_network(args, p.tensors(), p.kind(), p.dtype());
   SmallStepArguments step{};
   const std::int64_t floats = lay_out(args, p.tensors(), nullptr, step.network);
   lay_out(args, p.tensors(), small_scratch<float>(context_, Scratch::kSmallNetwork, floats),
@@ -109,7 +109,7 @@ void CudaBackend::small_network_step(ProxPlan& plan, const SmallNetworkStep& arg
   launch_pass(context_, p, args, step.network);
 
   const std::int32_t tiles = count_tiles(step.network);
-  step.plan = step_arguments(p);
+  step.plan = step_arguments<float>(p);
   step.parts = gradient_parts(tiles, args.rows);
   step.step = args.step;
   if (step.parts > 1) {
