@@ -173,7 +173,7 @@ CTH_DEVICE bool leaves_out(const StepHeader* status, const float* skip) {
 /// while *skip is. A step that reads gradients leaves a tensor without one as it is, and counts it.
 template <class Storage, class Step, class Penalty, int kExtras = kNoExtras,
           std::uint32_t kThreads = 256, int kMostLoads = kStepLoads<Step, kExtras>,
-          std::uint32_t kResident = kStepThreads<Storage, kExtras>>
+          std::uint32_t kResident = kStepThreads<Storage, Step, kExtras>>
 CTH_KERNEL_RESIDENT(kThreads, (kResident / kThreads))
 prox_step_kernel(ProxStepArguments<typename StorageTraits<Storage>::Compute> args,
                  Penalty penalty) {

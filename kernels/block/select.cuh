@@ -147,7 +147,9 @@ template <class Source, std::uint32_t kThreads, class F>
 CTH_DEVICE void for_each_key(const typename Source::Value* x, std::int32_t n, F f) {
   using Value = typename Source::Value;
   constexpr int kLanes = static_cast<int>(kPackBytes / sizeof(Value));
-  constexpr int kAhead = 4;  // 4 loads of 16 bytes under way a thread: a full tile in one round
+  // Loads of 16 bytes under way a thread: a full tile in one round, but at most 4.
+  constexpr auto kRounds = static_cast<int>(kTileElements / (kLanes * std::int64_t{kThreads}));
+  constexpr int kAhead = kRounds < 1 ? 1 : kRounds > 4 ? 4 : kRounds;
   const PackSplit<std::int32_t> split = split_in_packs<kLanes>(n, x);
   const auto thread = static_cast<std::int32_t>(thread_index());
   constexpr auto kStep = static_cast<std::int32_t>(kThreads);

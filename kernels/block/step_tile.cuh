@@ -27,13 +27,13 @@ enum StepExtras : int {
 // The step's shape as it ships; a sweep of the benchmark (bench/cases/step_shapes.cu) has others.
 
 /// Threads a multiprocessor: 64 registers each, but 80 where those would spill: for the certificate
-/// of 16- and 64-bit weights, and where zeros are skipped.
-template <class Storage, int kExtras>
-inline constexpr std::uint32_t kStepThreads = ((kExtras & kCertificate) != 0 &&
-                                               sizeof(Storage) != 4) ||
-                                                      (kExtras & kSkipZeros) != 0
-                                                  ? 768
-                                                  : kResidentThreads;
+/// and the momentum of 16- and 64-bit weights, and where zeros are skipped.
+template <class Storage, class Step, int kExtras>
+inline constexpr std::uint32_t kStepThreads =
+    (sizeof(Storage) != 4 && ((kExtras & kCertificate) != 0 || Step::kMomentum)) ||
+            (kExtras & kSkipZeros) != 0
+        ? 768
+        : kResidentThreads;
 /// 16-byte loads that a thread begins with: 64 registers have room for eight beside the state; for
 /// four beside the certificate's, and where all of them are weights, which wait there for their
 /// store.
