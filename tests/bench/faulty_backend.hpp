@@ -66,7 +66,7 @@ class FaultyBackend final : public ForwardingBackend {
     ForwardingBackend::keep_targets(plan);
     const ProxTensor& tensor = any_tensor(plan);
     const std::int64_t i = random_.integer(0, tensor.size - 1);
-    if (fault == Fault::kKeptOther) change(tensor.w + i, other);
+    if (fault == Fault::kKeptOther) change(at(tensor.w, i), other);
     if (fault == Fault::kKeptBits) change_survivor(plan);
   }
 
@@ -148,8 +148,8 @@ class FaultyBackend final : public ForwardingBackend {
     for (const ProxTensor& tensor : tensors_.at(&plan)) {
       for (std::int64_t i = 0; i < tensor.size; ++i) {
         float w = 0.0f;
-        download(&w, tensor.w + i, sizeof w);
-        if (w != 0.0f) return change(tensor.w + i, [](float x) { return 1.001f * x; });
+        download(&w, at(tensor.w, i), sizeof w);
+        if (w != 0.0f) return change(at(tensor.w, i), [](float x) { return 1.001f * x; });
       }
     }
   }
