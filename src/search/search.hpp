@@ -32,9 +32,9 @@
 // Several at once (Settings::parallel, one group): a round has the λ that it would have alone, its
 // own, and others beside it that divide what is left of the bracket evenly in log λ
 // (GroupHistory::dividing). Both ends are candidates of the first round. What a round taught is
-// taken together and in the order of its candidates, whichever ended first: a bracket never shrinks
-// less than by its own λ alone. The next pivot is found at the candidate that came nearest the
-// target.
+// taken together and in the order of its candidates, whichever ended first: where counts fall as λ
+// grows, a bracket never shrinks less than by its own λ alone. The next pivot is found at the
+// candidate that came nearest the target.
 
 #include <cstddef>
 #include <cstdint>

@@ -4,8 +4,12 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "cuthresh/error.hpp"
 
 namespace cuthresh::train {
 namespace {
@@ -31,12 +35,14 @@ class Crew {
   }
 
   void start(const std::function<void(std::size_t)>& f, std::size_t i) {
-    threads_.emplace_back([this, &f, i] {
-      guard([&] { f(i); });
-      const std::lock_guard lock(mutex_);
-      ++ended_;
-      one_ended_.notify_all();
-    });
+    try {
+      threads_.emplace_back([this, &f, i] { run(f, i); });
+    } catch (const std::system_error& error) {
+      throw InternalError(
+          {"search.parallel",
+           "could not start a thread for training " + std::to_string(i + 1) + ": " + error.what(),
+           "", "let fewer train at the same time"});
+    }
   }
 
   void wait(const std::function<void()>& waiting) {
@@ -51,6 +57,13 @@ class Crew {
   }
 
  private:
+  void run(const std::function<void(std::size_t)>& f, std::size_t i) {
+    guard([&] { f(i); });
+    const std::lock_guard lock(mutex_);
+    ++ended_;
+    one_ended_.notify_all();
+  }
+
   const std::function<void()>& failed_;
   std::mutex mutex_;
   std::condition_variable one_ended_;

@@ -22,9 +22,9 @@ class Parallel : public FitTest {
   /// Three rounds to the end, with an engine whose bits do not depend on the threads.
   FitConfig together(std::int64_t candidates) const {
     FitConfig config = small();
-    config.data.train_rows = 100;
-    config.train.steps = 150;
-    config.train.eval_every = 50;
+    config.data.train_rows = 80;
+    config.train.steps = 90;
+    config.train.eval_every = 30;
     config.sparsity.tolerance = 0.0;
     config.search.method = "interpolate";
     config.search.stop = "converged";
@@ -84,6 +84,17 @@ TEST_F(Parallel, EveryTrainingHasTheBitsOfItsLambdaAlone) {
     EXPECT_EQ(result.rounds_done(), 3);
     expect_alone(config, result);
   }
+}
+
+TEST_F(Parallel, WhateverTheEngineWithAsManyThreads) {
+  FitConfig config = together(2);
+  config.run.engine = "auto";
+  config.model.widths = {6, 40, 40, 1};
+  config.sparsity.target_nnz = 500;
+  config.search.max_rounds = 2;
+  const FitResult result = fit(config);
+  ASSERT_EQ(result.rounds.size(), 4u);
+  expect_alone(config, result);
 }
 
 TEST_F(Parallel, MiniBatchesMomentumAndDropoutToo) {

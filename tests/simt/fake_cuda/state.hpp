@@ -28,7 +28,7 @@ struct CUgraphExec_st {
 };
 struct CUstream_st {
   int device = 0;
-  CUgraph_st* graph = nullptr;                      // while it is captured
+  CUgraph_st* graph = nullptr;  // while it is captured
   bool invalidated = false;
   std::optional<std::thread::id> only_thread = {};  // whose calls it forbids; none: everybody's
 };
