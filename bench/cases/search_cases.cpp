@@ -61,9 +61,9 @@ FitConfig parsed(const char* sparsity, const std::vector<std::string>& overrides
   return parse_config(std::string(kMackeyGlass) + sparsity, "Mackey-Glass search", "", overrides);
 }
 
-/// A search of a second or less.
+/// A search of some hundred small steps, which the interpreted room takes in seconds.
 void make_small(FitConfig& config) {
-  config.data.train_rows = 200;
+  config.data.train_rows = 64;
   config.model.widths = {6, 16, 1};
   config.train.steps = 400;
   config.search.first_hit_after = 0;
@@ -72,6 +72,7 @@ void make_small(FitConfig& config) {
     config.sparsity.target_nnz = 40;
     config.sparsity.tolerance = 0.05;
   } else {
+    config.train.steps = 30;  // a round: there are many
     config.sparsity.layers = {{"fc1", 40}, {"fc2", 8}};
     config.sparsity.layers_required = 2;
     config.sparsity.tolerance = 0.2;
