@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include "bench/cases/cases.hpp"
 #include "bench/cases/models.hpp"
 #include "bench/cases/searches.hpp"
-#include "cuthresh/error.hpp"
+#include "bench/core/temporary_folder.hpp"
 #include "cuthresh/fit.hpp"
 #include "cuthresh/model_file.hpp"
 #include "nn/gradient_plan.hpp"
@@ -78,26 +77,6 @@ void make_small(FitConfig& config) {
     config.sparsity.tolerance = 0.2;
   }
 }
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() : path_((fs::temp_directory_path() / "cuthresh-bench-XXXXXX").string()) {
-    if (mkdtemp(path_.data()) != nullptr) return;
-    throw InputError({"temporary folder", "cannot be made", path_,
-                      "name a folder that can be written to in TMPDIR"});
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  fs::path operator/(const char* name) const { return fs::path(path_) / name; }
-
- private:
-  std::string path_;
-};
 
 class SearchWorkload final : public Workload {
  public:
