@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "bench/core/case.hpp"
@@ -20,6 +21,9 @@ std::vector<Case> conv_cases(const Room& room);
 std::vector<Case> training_cases(const Room& room);
 /// A whole search for λ (search_cases.cpp).
 std::vector<Case> search_cases(const Room& room);
+/// Starts of the command that lies beside this program, or of `command` (command_cases.cpp).
+std::vector<Case> command_cases(const Room& room);
+std::vector<Case> command_cases(const Room& room, const std::string& command);
 
 /// All of them, in this order. Sizes are small when room.smoke.
 std::vector<Case> all_cases(const Room& room);

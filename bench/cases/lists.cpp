@@ -96,16 +96,6 @@ ListShape make_list(const std::string& name, bool small) {
   return list;
 }
 
-std::vector<ProxTensor> tensors_of(const ListShape& list, float* w, float* g, float* v) {
-  std::vector<ProxTensor> tensors;
-  for (std::size_t t = 0; t < list.sizes.size(); ++t) {
-    const std::int64_t at = list.offsets[t];
-    tensors.push_back({w + at, g == nullptr ? nullptr : g + at, list.sizes[t],
-                       static_cast<std::int32_t>(t), v == nullptr ? nullptr : v + at});
-  }
-  return tensors;
-}
-
 std::vector<float> lambdas_of(const ListShape& list, float least) {
   std::vector<float> lambda;
   for (std::size_t t = 0; t < list.sizes.size(); ++t) {
@@ -206,31 +196,55 @@ void in_parallel(std::int64_t threads, std::int64_t size,
   work(0, size / parts);
 }
 
-ListBuffers::ListBuffers(Backend& room, const ListShape& list, bool weights, bool gradients,
-                         bool momentum)
+template <class Storage>
+ListBuffersOf<Storage>::ListBuffersOf(Backend& room, const ListShape& list, bool weights,
+                                      bool gradients, bool momentum)
     : w(room, weights ? list.extent : 0),
       g(room, gradients ? list.extent : 0),
-      v(room, momentum ? list.extent : 0) {}
+      v(room, momentum ? list.extent : 0),
+      master(room, weights && StorageTraits<Storage>::kMaster ? list.extent : 0) {}
 
+template <class Storage>
+void ListBuffersOf<Storage>::copy_from(const ListBuffersOf& other) {
+  w.copy_from(other.w);
+  g.copy_from(other.g);
+  v.copy_from(other.v);
+  master.copy_from(other.master);
+}
+
+template <class Storage>
 std::vector<std::uint64_t> upload_list(const Room& room, const ListShape& list,
-                                       const ListSource& source, ListBuffers& to) {
+                                       const ListSource& source, ListBuffersOf<Storage>& to) {
   std::vector<std::uint64_t> nonzero(list.sizes.size(), 0);
   ListValues block = source.make_block(list.extent, to.v.size() > 0);
   for_blocks(list, [&](const ListPiece& piece) {
     source.fill(piece.first, piece.count, block, room.threads);
-    const auto upload = [&](Array<float>& array, const std::vector<float>& values) {
+    const auto upload = [&]<class T>(Array<T>& array, const std::vector<float>& values,
+                                     T (*convert)(float)) {
       if (array.size() == 0) return;
-      room.backend.upload(array.data() + piece.first, values.data(),
-                          static_cast<std::size_t>(piece.count) * sizeof(float));
+      std::vector<T> converted(static_cast<std::size_t>(piece.count));
+      std::transform(values.begin(), values.begin() + piece.count, converted.begin(), convert);
+      room.backend.upload(array.data() + piece.first, converted.data(),
+                          converted.size() * sizeof(T));
     };
-    upload(to.w, block.w);
-    upload(to.g, block.g);
-    upload(to.v, block.v);
-    nonzero[piece.tensor] += static_cast<std::uint64_t>(
-        std::count_if(block.w.begin(), block.w.begin() + static_cast<std::ptrdiff_t>(piece.count),
-                      [](float w) { return is_nonzero(w); }));
+    upload(to.w, block.w, list_stored<Storage>);
+    upload(to.g, block.g, list_stored<Storage>);
+    upload(to.v, block.v, list_value<Storage>);
+    upload(to.master, block.w, list_value<Storage>);
+    nonzero[piece.tensor] += static_cast<std::uint64_t>(std::count_if(
+        block.w.begin(), block.w.begin() + piece.count, [](float w) { return is_nonzero(w); }));
   });
   return nonzero;
 }
+
+#define CTH_INSTANTIATE(Storage)                            \
+  template struct ListBuffersOf<Storage>;                   \
+  template std::vector<std::uint64_t> upload_list<Storage>( \
+      const Room&, const ListShape&, const ListSource&, ListBuffersOf<Storage>&)
+CTH_INSTANTIATE(float);
+CTH_INSTANTIATE(double);
+CTH_INSTANTIATE(Bf16);
+CTH_INSTANTIATE(Fp16);
+#undef CTH_INSTANTIATE
 
 }  // namespace cuthresh::bench

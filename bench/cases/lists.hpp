@@ -7,16 +7,18 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "backend/backend.hpp"
 #include "bench/core/case.hpp"
 #include "core/array.hpp"
+#include "kernels/scalar.hpp"
 
 namespace cuthresh::bench {
 
-/// Tensors in one buffer, as nn::Parameters lays them out: each on 64 bytes. Small lists (smoke)
-/// have no gaps, so that a check meets every alignment.
+/// Tensors in one buffer, as nn::Parameters lays them out: each on 64 bytes, where an entry has
+/// four. Small lists (smoke) have no gaps, so that a check meets every alignment.
 struct ListShape {
   std::string name;
   std::vector<std::int64_t> sizes;
@@ -33,8 +35,6 @@ struct ListShape {
 /// 25m_1, 64m: one tensor; 1g_200. When small, as many tensors with a few thousand weights in all.
 ListShape make_list(const std::string& name, bool small);
 
-/// Every tensor with a group of its own. `g` and `v` may be null.
-std::vector<ProxTensor> tensors_of(const ListShape& list, float* w, float* g, float* v = nullptr);
 /// Another λ for each tensor: from `least` up to twice that.
 std::vector<float> lambdas_of(const ListShape& list, float least);
 
@@ -94,14 +94,61 @@ void for_blocks(const ListShape& list, const std::function<void(const ListPiece&
 void in_parallel(std::int64_t threads, std::int64_t size,
                  const std::function<void(std::int64_t, std::int64_t)>& work);
 
-/// One copy of a list in a room.
-struct ListBuffers {
-  ListBuffers(Backend& room, const ListShape& list, bool weights, bool gradients, bool momentum);
-  Array<float> w, g, v;
+/// x in the type that a plan of `Storage` computes with; in float64 with places that x has not.
+template <class Storage>
+typename StorageTraits<Storage>::Compute list_value(float x) {
+  if constexpr (std::is_same_v<Storage, double>) {
+    return static_cast<double>(x) * (1.0 + 0x1p-26 / 3.0);
+  } else {
+    return x;
+  }
+}
+/// The same as it is stored.
+template <class Storage>
+Storage list_stored(float x) {
+  return StorageTraits<Storage>::narrow(list_value<Storage>(x));
+}
+
+/// One copy of a list in a room. What is not wanted is empty; a master copy goes with 16-bit
+/// weights.
+template <class Storage>
+struct ListBuffersOf {
+  using Compute = typename StorageTraits<Storage>::Compute;
+
+  ListBuffersOf(Backend& room, const ListShape& list, bool weights, bool gradients, bool momentum);
+  void copy_from(const ListBuffersOf& other);
+
+  Array<Storage> w, g;
+  Array<Compute> v, master;
 };
+using ListBuffers = ListBuffersOf<float>;
+
+/// Every tensor with a group of its own. All but `w` may be null.
+template <class Storage, class Compute = typename StorageTraits<Storage>::Compute>
+std::vector<ProxTensor> tensors_of(const ListShape& list, Storage* w, Storage* g,
+                                   std::type_identity_t<Compute>* v = nullptr,
+                                   std::type_identity_t<Compute>* master = nullptr) {
+  const auto from = [](auto* array, std::int64_t at) {
+    return array == nullptr ? nullptr : array + at;
+  };
+  std::vector<ProxTensor> tensors;
+  for (std::size_t t = 0; t < list.sizes.size(); ++t) {
+    const std::int64_t at = list.offsets[t];
+    ProxTensor tensor;
+    tensor.w = w + at;
+    tensor.g = from(g, at);
+    tensor.size = list.sizes[t];
+    tensor.group = static_cast<std::int32_t>(t);
+    tensor.v = from(v, at);
+    if constexpr (StorageTraits<Storage>::kMaster) tensor.master = from(master, at);
+    tensors.push_back(tensor);
+  }
+  return tensors;
+}
 
 /// The values of `source` into `to`; returns the nonzero weights of each tensor.
+template <class Storage>
 std::vector<std::uint64_t> upload_list(const Room& room, const ListShape& list,
-                                       const ListSource& source, ListBuffers& to);
+                                       const ListSource& source, ListBuffersOf<Storage>& to);
 
 }  // namespace cuthresh::bench

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include "bench/cases/cases.hpp"
 #include "bench/cases/models.hpp"
 #include "bench/cases/searches.hpp"
-#include "cuthresh/error.hpp"
+#include "bench/core/temporary_folder.hpp"
 #include "cuthresh/fit.hpp"
 #include "cuthresh/model_file.hpp"
 #include "nn/gradient_plan.hpp"
@@ -61,9 +60,9 @@ FitConfig parsed(const char* sparsity, const std::vector<std::string>& overrides
   return parse_config(std::string(kMackeyGlass) + sparsity, "Mackey-Glass search", "", overrides);
 }
 
-/// A search of a second or less.
+/// A search of some hundred small steps, which the interpreted room takes in seconds.
 void make_small(FitConfig& config) {
-  config.data.train_rows = 200;
+  config.data.train_rows = 64;
   config.model.widths = {6, 16, 1};
   config.train.steps = 400;
   config.search.first_hit_after = 0;
@@ -72,31 +71,12 @@ void make_small(FitConfig& config) {
     config.sparsity.target_nnz = 40;
     config.sparsity.tolerance = 0.05;
   } else {
+    config.train.steps = 30;  // a round: there are many
     config.sparsity.layers = {{"fc1", 40}, {"fc2", 8}};
     config.sparsity.layers_required = 2;
     config.sparsity.tolerance = 0.2;
   }
 }
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() : path_((fs::temp_directory_path() / "cuthresh-bench-XXXXXX").string()) {
-    if (mkdtemp(path_.data()) != nullptr) return;
-    throw InputError({"temporary folder", "cannot be made", path_,
-                      "name a folder that can be written to in TMPDIR"});
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  fs::path operator/(const char* name) const { return fs::path(path_) / name; }
-
- private:
-  std::string path_;
-};
 
 class SearchWorkload final : public Workload {
  public:

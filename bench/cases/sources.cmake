@@ -6,6 +6,7 @@ set(cuthresh_bench_list_case_sources
   cases/prox_step_cases.cpp)
 set(cuthresh_bench_case_sources cases/cases.cpp ${cuthresh_bench_list_case_sources})
 set(cuthresh_bench_network_case_sources
+  cases/command_cases.cpp
   cases/conv_cases.cpp
   cases/float64_network.cpp
   cases/layer_workload.cpp

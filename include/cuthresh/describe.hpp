@@ -30,6 +30,8 @@ struct TargetRow {
 struct ModelDescription {
   std::vector<LayerRow> rows;      ///< in the order of the layers; the first row is the input
   std::vector<TargetRow> targets;  ///< none: nothing to meet
+  std::string device;              ///< which one, and why; or why this machine has none for this
+  std::string execution;  ///< how steps would reach it: "plain: …", "captured graph, …"; else empty
 };
 
 /// Reads the data, which fix the input's shape and the number of classes. Throws InputError.

@@ -83,8 +83,11 @@ class TemporaryFile {
     }
   }
 
-  void rename_to(const fs::path& target) {
+  void sync() {
     if (::fsync(descriptor_) != 0) fail(shown_, "cannot write to disk", errno);
+  }
+
+  void rename_to(const fs::path& target) {
     const int closed = ::close(descriptor_);
     descriptor_ = -1;
     if (closed != 0) fail(shown_, "cannot write to disk", errno);
@@ -110,16 +113,31 @@ void sync_folder(const std::string& folder) noexcept {
   ::close(descriptor);
 }
 
-void write_file_atomically(const std::string& path, std::span<const std::string_view> pieces) {
+void sync_files(const std::string& folder) {
+  std::error_code gone;  // then there is nothing to sync, and a rename will say it
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, gone)) {
+    if (!entry.is_regular_file()) continue;
+    const std::string path = entry.path().string();
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int reason = descriptor < 0 || ::fsync(descriptor) != 0 ? errno : 0;
+    if (descriptor >= 0) ::close(descriptor);
+    if (reason != 0) fail(path, "cannot write to disk", reason);
+  }
+  sync_folder(folder);
+}
+
+void write_file_atomically(const std::string& path, std::span<const std::string_view> pieces,
+                           Durable durable) {
   const fs::path target = resolve_target(path);
   TemporaryFile file(target, path);
   for (const std::string_view piece : pieces) file.write(piece);
+  if (durable == Durable::kNow) file.sync();
   file.rename_to(target);
-  sync_folder(target.parent_path().string());
+  if (durable == Durable::kNow) sync_folder(target.parent_path().string());
 }
 
-void write_file_atomically(const std::string& path, std::string_view bytes) {
-  write_file_atomically(path, std::span<const std::string_view>(&bytes, 1));
+void write_file_atomically(const std::string& path, std::string_view bytes, Durable durable) {
+  write_file_atomically(path, std::span<const std::string_view>(&bytes, 1), durable);
 }
 
 }  // namespace cuthresh

@@ -13,6 +13,7 @@
 #include "cuthresh/error.hpp"
 #include "io/atomic_file.hpp"
 #include "io/input_file.hpp"
+#include "io/safetensors.hpp"
 
 namespace cuthresh {
 namespace {
@@ -176,7 +177,11 @@ std::string RunFolder::staged(const std::string& name) const {
 }
 
 void RunFolder::write(const std::string& name, std::string_view bytes) {
-  write_file_atomically(staged(name), bytes);
+  write_file_atomically(staged(name), bytes, Durable::kWithFolder);
+}
+
+void RunFolder::write(const std::string& name, const ModelFile& model) {
+  write_safetensors(staged(name), model, Durable::kWithFolder);
 }
 
 int RunFolder::move_old_aside(std::string& aside) const {
@@ -213,7 +218,7 @@ std::string RunFolder::place() {
 }
 
 std::string RunFolder::commit() {
-  sync_folder(staging_);
+  sync_files(staging_);
   const std::string wanted = path_;
   const std::string aside = place();
   committed_ = true;

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cuthresh/model_file.hpp"
+
 namespace cuthresh {
 
 /// Files are written into a hidden sibling (".NAME.partial-PID") that commit() renames into place.
@@ -29,6 +31,7 @@ class RunFolder {
   std::string staged(const std::string& name) const;
   /// Writes one file of it. Throws InputError.
   void write(const std::string& name, std::string_view bytes);
+  void write(const std::string& name, const ModelFile& model);
 
   /// Puts the folder in place; with `force` what was there is moved aside first and removed
   /// afterwards. Where something that may not be replaced has appeared since the constructor, the

@@ -19,8 +19,8 @@
 
 #include "cuthresh/error.hpp"
 #include "cuthresh/model_file.hpp"
-#include "io/atomic_file.hpp"
 #include "io/input_file.hpp"
+#include "io/safetensors.hpp"
 
 namespace cuthresh {
 namespace {
@@ -305,7 +305,7 @@ ModelFile read_safetensors(const std::string& path) {
   return model;
 }
 
-void write_safetensors(const std::string& path, const ModelFile& model) {
+void write_safetensors(const std::string& path, const ModelFile& model, Durable durable) {
   const std::string text = header_text(path, model);
   char length[kLengthBytes];
   const std::uint64_t text_size = text.size();
@@ -315,7 +315,11 @@ void write_safetensors(const std::string& path, const ModelFile& model) {
     pieces.emplace_back(reinterpret_cast<const char*>(tensor.values.data()),
                         tensor.values.size() * sizeof(float));
   }
-  write_file_atomically(path, pieces);
+  write_file_atomically(path, pieces, durable);
+}
+
+void write_safetensors(const std::string& path, const ModelFile& model) {
+  write_safetensors(path, model, Durable::kNow);
 }
 
 }  // namespace cuthresh

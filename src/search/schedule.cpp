@@ -69,9 +69,13 @@ RunSchedule make_run_schedule(std::int64_t steps, const RunShares& shares,
   schedule.finish_at = schedule.debias_at - std::max<std::int64_t>(1, at(shares.finish));
   if (schedule.rule.ramp_end <= schedule.rule.ramp_begin ||
       schedule.finish_at < schedule.rule.ramp_end) {
-    throw InputError({names.steps, "too few for the phases of one training", std::to_string(steps),
-                      "take more steps, or other " + names.ramp_begin + ", " + names.ramp_end +
-                          ", " + names.finish + " and " + names.debias});
+    // A caller may have one key for both ends.
+    const std::string ramp = names.ramp_begin == names.ramp_end
+                                 ? names.ramp_begin
+                                 : names.ramp_begin + ", " + names.ramp_end;
+    throw InputError(
+        {names.steps, "too few for the phases of one training", std::to_string(steps),
+         "take more steps, or other " + ramp + ", " + names.finish + " and " + names.debias});
   }
   // Seldom enough to cost nothing, often enough that an update changes λ by a few percent.
   schedule.update_every = update_every > 0 ? update_every : std::max<std::int64_t>(1, steps / 1000);

@@ -1,8 +1,12 @@
 #include "cuthresh/describe.hpp"
 
+#include "core/registry.hpp"
+#include "cuthresh/error.hpp"
+#include "nn/gradient_plan.hpp"
 #include "nn/graph.hpp"
 #include "train/prepare.hpp"
 #include "train/task.hpp"
+#include "train/trainer.hpp"
 
 namespace cuthresh {
 namespace {
@@ -26,6 +30,25 @@ TargetRow target_row(const train::Task& task, std::size_t index) {
     }
   }
   return row;
+}
+
+/// Which device would be taken, and how the steps would reach it; or why there is none here: the
+/// layers of a configuration for another machine are of interest all the same.
+void describe_device(ModelDescription& description, const FitConfig& config, const nn::Graph& graph,
+                     std::int64_t train_rows) {
+  try {
+    const ChosenBackend chosen = make_backend(
+        {config.run.device, config.run.engine, config.run.threads, config.run.precision});
+    train::check_operations(*chosen.backend, config, graph);
+    const std::int64_t batch = config.train.batch;
+    description.execution = train::expected_execution(
+        *chosen.backend, graph, train::execution(config.run),
+        {batch == 0 ? train_rows : batch,
+         train::Trainer::rows_needed(train_rows, batch, nn::floats_a_row(graph))});
+    description.device = chosen.why;
+  } catch (const InputError& error) {
+    description.device = std::string("none here: ") + error.what();
+  }
 }
 
 }  // namespace
@@ -54,6 +77,7 @@ ModelDescription describe_model(const FitConfig& config) {
   }
   for (std::size_t g = 0; g < task.targets.size(); ++g)
     description.targets.push_back(target_row(task, g));
+  describe_device(description, config, graph, data.train.rows);
   return description;
 }
 

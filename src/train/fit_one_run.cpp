@@ -100,6 +100,8 @@ Fit::Found Fit::train_controlled() {
   };
   const StepStatus status =
       trainer_.run_controlled(controlled, reporter.watcher(), reporter.asker(), frozen, from);
+  // Asked to end after the last step, there was nothing to leave out.
+  if (status.steps == controlled.schedule.steps) cancelled_ = false;
   if (cancelled_) interrupted(status, controlled.schedule.steps);
   RoundResult round = finish_round(1, status, true);
   lambda = task_.search_lambda(trainer_.lambda());

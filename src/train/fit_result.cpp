@@ -101,7 +101,7 @@ void Fit::write(FitResult& result) {
                       tensor.values.size() * sizeof(float));
     model.tensors.push_back(std::move(tensor));
   }
-  write_safetensors(folder_->staged("model.safetensors"), model);
+  folder_->write("model.safetensors", model);
   folder_->write("history.csv", history_.text());
   folder_->write("config.toml", to_toml(config_));
   result.bytes_to_host = bytes_to_host();  // nothing comes back after the weights

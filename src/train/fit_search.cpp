@@ -81,6 +81,11 @@ Fit::Found Fit::search_lambda() {
     }
     for (const std::string& note : search.take_notes()) observer_.note(note);
   }
+  // Asked to end after the last step of a search that is one training.
+  if (config_.search.method == "fixed" && !rounds_.empty() &&
+      rounds_.back().steps == config_.train.steps) {
+    cancelled_ = false;
+  }
   Found found;
   found.have = search.best().has_value();
   found.met = search.met();

@@ -19,21 +19,36 @@ std::string other_than_dense(const nn::Graph& graph) {
   return {};
 }
 
-std::string reason_against(const Backend& backend, const nn::Network& network, Execution execution,
-                           std::int64_t rows) {
+std::vector<SmallNetworkLayer> small_layers(const nn::Graph& graph) {
+  std::vector<SmallNetworkLayer> layers;
+  for (const nn::Node& node : graph.nodes) {
+    layers.push_back({graph.tensors[node.in].elements(), graph.tensors[node.out].elements(),
+                      node.activation, graph.leaky_slope});
+  }
+  return layers;
+}
+
+std::string reason_against(const Backend& backend, const nn::Graph& graph, Execution execution,
+                           const StepRowCounts& rows) {
   if (execution == Execution::kPlain || execution == Execution::kGraph) {
     return "as run.execution wants it";
   }
   std::string reason = backend.unsupported(Operation::kSmallNetwork);
-  if (reason.empty()) reason = other_than_dense(network.graph());
+  if (reason.empty()) reason = other_than_dense(graph);
   if (!reason.empty()) return reason;
-  if (rows > network.max_rows()) {
-    return std::to_string(rows) + " rows a step do not go at once";
+  if (rows.of_step > rows.at_once) {
+    return std::to_string(rows.of_step) + " rows a step do not go at once";
   }
-  if (execution == Execution::kAuto && rows > SmallSteps::kAutoRows) {
-    return std::to_string(rows) + " rows a step are many";
+  if (execution == Execution::kAuto && rows.of_step > SmallSteps::kAutoRows) {
+    return std::to_string(rows.of_step) + " rows a step are many";
   }
-  return {};
+  return small_network_misfit(small_layers(graph));
+}
+
+/// `refusal`: why steps are not fused, or empty.
+std::string described(const std::string& refusal, bool asked_for, const std::string& graphs) {
+  if (refusal.empty()) return "fused in two kernels; " + graphs;
+  return asked_for ? "not fused: " + refusal + "; " + graphs : graphs;
 }
 
 }  // namespace
@@ -42,19 +57,16 @@ SmallSteps::SmallSteps(Backend& backend, nn::Network& network, Execution executi
                        std::int64_t rows)
     : backend_(backend),
       asked_for_(execution == Execution::kFused),
-      refusal_(reason_against(backend, network, execution, rows)) {
+      refusal_(reason_against(backend, network.graph(), execution, {rows, network.max_rows()})) {
   if (!refusal_.empty()) return;
   const nn::Graph& graph = network.graph();
   nn::Parameters& parameters = network.parameters();
-  for (const nn::Node& node : graph.nodes) {
-    SmallNetworkLayer layer{graph.tensors[node.in].elements(), graph.tensors[node.out].elements(),
-                            node.activation, graph.leaky_slope};
-    layers_.push_back(layer);
-    layer.dw = parameters.gradient(node.weight);
-    layer.db = parameters.gradient(node.bias);
-    with_gradients_.push_back(layer);
+  layers_ = small_layers(graph);
+  with_gradients_ = layers_;
+  for (std::size_t n = 0; n < layers_.size(); ++n) {
+    with_gradients_[n].dw = parameters.gradient(graph.nodes[n].weight);
+    with_gradients_[n].db = parameters.gradient(graph.nodes[n].bias);
   }
-  refusal_ = small_network_misfit(layers_);
 }
 
 void SmallSteps::step(ProxPlan& plan, const Batch& batch, float gradient_scale, LossSum* sum,
@@ -72,8 +84,13 @@ void SmallSteps::step(ProxPlan& plan, const Batch& batch, float gradient_scale, 
 }
 
 std::string SmallSteps::describe(const std::string& graphs) const {
-  if (taken()) return "fused in two kernels; " + graphs;
-  return asked_for_ ? "not fused: " + refusal_ + "; " + graphs : graphs;
+  return described(refusal_, asked_for_, graphs);
+}
+
+std::string expected_execution(const Backend& backend, const nn::Graph& graph, Execution execution,
+                               const StepRowCounts& rows) {
+  return described(reason_against(backend, graph, execution, rows), execution == Execution::kFused,
+                   StepGraphs::expected(backend, execution));
 }
 
 }  // namespace cuthresh::train

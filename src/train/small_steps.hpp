@@ -11,6 +11,12 @@
 
 namespace cuthresh::train {
 
+/// Rows that decide how steps are taken.
+struct StepRowCounts {
+  std::int64_t of_step = 0;  ///< of the largest step
+  std::int64_t at_once = 0;  ///< that a network has room for
+};
+
 /// The steps of a fully connected network that is small enough for the room to take each in one
 /// call (Backend::small_network_step), where the room has that and nothing speaks against it.
 class SmallSteps {
@@ -38,5 +44,10 @@ class SmallSteps {
   bool asked_for_;
   std::string refusal_;
 };
+
+/// How steps will reach a device, as Trainer::execution() says it afterwards, as far as that is
+/// known before one is taken: a capture may still fail.
+std::string expected_execution(const Backend& backend, const nn::Graph& graph, Execution execution,
+                               const StepRowCounts& rows);
 
 }  // namespace cuthresh::train

@@ -5,11 +5,22 @@
 
 namespace cuthresh::train {
 
-StepGraphs::StepGraphs(Backend& backend, Execution execution, double longest)
-    : backend_(backend), longest_(longest) {
-  refusal_ = execution == Execution::kPlain ? "as run.execution wants it"
-                                            : backend.unsupported(Operation::kGraph);
+namespace {
+
+std::string refusal_of(const Backend& backend, Execution execution) {
+  return execution == Execution::kPlain ? "as run.execution wants it"
+                                        : backend.unsupported(Operation::kGraph);
 }
+
+std::string described_graphs(const std::string& refusal) {
+  if (!refusal.empty()) return "plain: " + refusal;
+  return "captured graph, up to " + std::to_string(StepGraphs::kChunk) + " at a time";
+}
+
+}  // namespace
+
+StepGraphs::StepGraphs(Backend& backend, Execution execution, double longest)
+    : backend_(backend), longest_(longest), refusal_(refusal_of(backend, execution)) {}
 
 StepGraph* StepGraphs::graph(const StepShape& shape, std::int64_t steps,
                              const std::function<void()>& step) {
@@ -46,9 +57,12 @@ void StepGraphs::pace(double seconds) {
 }
 
 std::string StepGraphs::describe() const {
-  if (!refusal_.empty()) return "plain: " + refusal_;
-  if (replayed_ == 0) return "plain: no two of them were taken without a look";
-  return "captured graph, up to " + std::to_string(kChunk) + " at a time";
+  if (!refusal_.empty() || replayed_ > 0) return described_graphs(refusal_);
+  return "plain: no two of them were taken without a look";
+}
+
+std::string StepGraphs::expected(const Backend& backend, Execution execution) {
+  return described_graphs(refusal_of(backend, execution));
 }
 
 }  // namespace cuthresh::train

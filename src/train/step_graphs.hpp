@@ -58,6 +58,8 @@ class StepGraphs {
 
   /// "captured graph, up to 256 at a time", or "plain: " and why.
   std::string describe() const;
+  /// What it will be, if captures succeed and steps are not looked at one by one.
+  static std::string expected(const Backend& backend, Execution execution);
 
  private:
   /// Null when it cannot be captured.

@@ -21,6 +21,7 @@ enum class Fault {
   kLeftOut,      ///< nothing is done
   kWeightBit,    ///< the last bit of one weight
   kMomentumBit,  ///< of one momentum
+  kMasterBit,    ///< of one master copy
   kLivingZero,   ///< a weight that was to stay zero is not, a living one is; counted as if right
   kGroupCount,   ///< one group's count is one off
   kTotal,        ///< the total is one off
@@ -57,16 +58,19 @@ class FaultyBackend final : public ForwardingBackend {
     ForwardingBackend::prox_step(plan);
     const ProxTensor& tensor = any_tensor(plan);
     const std::int64_t i = random_.integer(0, tensor.size - 1);
-    if (fault == Fault::kWeightBit) change(at(tensor.w, i), next);
-    if (fault == Fault::kMomentumBit) change(at(tensor.v, i), next);
-    if (fault == Fault::kLivingZero) change(at(tensor.w, i), other);
+    const auto stored = static_cast<std::int64_t>(storage_bytes(plan.dtype()));
+    const auto computed = static_cast<std::int64_t>(compute_bytes(plan.dtype()));
+    if (fault == Fault::kWeightBit) flip_last_bit(tensor.w, i * stored);
+    if (fault == Fault::kMomentumBit) flip_last_bit(tensor.v, i * computed);
+    if (fault == Fault::kMasterBit) flip_last_bit(tensor.master, i * computed);
+    if (fault == Fault::kLivingZero) live_or_die(plan, tensor.w, i);
   }
 
   void keep_targets(ProxPlan& plan) override {
     ForwardingBackend::keep_targets(plan);
     const ProxTensor& tensor = any_tensor(plan);
     const std::int64_t i = random_.integer(0, tensor.size - 1);
-    if (fault == Fault::kKeptOther) change(at(tensor.w, i), other);
+    if (fault == Fault::kKeptOther) live_or_die(plan, tensor.w, i);
     if (fault == Fault::kKeptBits) change_survivor(plan);
   }
 
@@ -126,7 +130,6 @@ class FaultyBackend final : public ForwardingBackend {
   static const float* at(const void* array, std::int64_t i) {
     return static_cast<const float*>(array) + i;
   }
-  static float other(float x) { return x == 0.0f ? 1.0f : 0.0f; }
   static float huge(float) { return 64.0f; }
 
   const ProxTensor& any_tensor(ProxPlan& plan) {
@@ -135,7 +138,28 @@ class FaultyBackend final : public ForwardingBackend {
     return list[static_cast<std::size_t>(random_.integer(0, last))];
   }
 
-  /// Gradients too, which a room only reads.
+  /// The last bit of the number at `byte` of an array (lowest byte first, as all our machines do).
+  void flip_last_bit(void* array, std::int64_t byte) {
+    char* const entry = static_cast<char*>(array) + byte;
+    char value = 0;
+    download(&value, entry, 1);
+    value = static_cast<char>(value ^ 1);
+    upload(entry, &value, 1);
+  }
+
+  /// A zero becomes 1, all else zero.
+  void live_or_die(const ProxPlan& plan, void* w, std::int64_t i) {
+    with_storage(plan.dtype(), [&]<class Storage>(std::type_identity<Storage>) {
+      Storage* const entry = static_cast<Storage*>(w) + i;
+      Storage value{};
+      download(&value, entry, sizeof value);
+      const bool zero = !is_nonzero(value);
+      value = StorageTraits<Storage>::narrow(zero ? 1.0f : 0.0f);
+      upload(entry, &value, sizeof value);
+    });
+  }
+
+  /// Of float32. Gradients too, which a room only reads.
   void change(const float* entry, float (*to)(float)) {
     float value = 0.0f;
     download(&value, entry, sizeof value);
@@ -157,7 +181,7 @@ class FaultyBackend final : public ForwardingBackend {
   void corrupt(ProxPlan& plan) {
     const ProxTensor& tensor = any_tensor(plan);
     const std::int64_t i = random_.integer(0, tensor.size - 1);
-    if (fault == Fault::kWeight) change(at(tensor.w, i), other);
+    if (fault == Fault::kWeight) live_or_die(plan, tensor.w, i);
     if (fault == Fault::kGradient) change(at(tensor.g, i), huge);
   }
 

@@ -1,5 +1,6 @@
 set(bench "${PROJECT_SOURCE_DIR}/bench")
 cth_bench_test(bench_runner_test runner_test.cpp clock_test.cpp)
+cth_bench_test(command_cases_test command_cases_test.cpp)
 cth_bench_test(bench_ceilings_test ceilings_test.cpp)
 
 # The CUDA room's clock and ceilings, interpreted. Not under ThreadSanitizer, to which every thread of a full grid is one

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "cuthresh/describe.hpp"
 #include "cuthresh/model_file.hpp"
 #include "simt/recording.hpp"
 #include "tests/unit/interrupting.hpp"
@@ -283,6 +284,10 @@ TEST_F(CudaFit, FusedStepsReachTheSameTargets) {
     Listener listener;
     const FitResult fused = fit(config, &listener);
     EXPECT_NE(listener.all_notes().find("steps: fused in two kernels"), std::string::npos)
+        << listener.all_notes();
+    const std::string expected = describe_model(config).execution;
+    EXPECT_NE(listener.all_notes().find("steps: " + expected), std::string::npos)
+        << "inspect says: " << expected << "\n"
         << listener.all_notes();
     EXPECT_EQ(fused.outcome, layers.result.outcome);
     EXPECT_LE(std::abs(fused.nnz - 30), config.search.method == "one-run" ? 0 : 1);

@@ -172,6 +172,7 @@ TEST_F(OneRun, RefusesWhatCannotBe) {
   config = one_run();
   config.train.steps = 3;
   refuses(config, "too few for the phases");
+  refuses(config, "take more steps, or other search.ramp, search.finish and search.debias");
   config = one_run();
   config.search.ramp = {0.5, 0.4};
   refuses(config, "search.ramp");

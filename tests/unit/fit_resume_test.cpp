@@ -32,10 +32,13 @@ class Resume : public FitTest {
     return config;
   }
 
+  // Of 40 steps one is left: the call that ends a phase takes the first step of the next, too.
+  static constexpr std::int64_t kToTheLastStep = 38;
+
   void expect_as_if_never_interrupted(FitConfig config) {
     const FitResult whole = fit(config);
     config.run.out = (folder_ / "parts").string();
-    interrupt_after(config, config.train.steps - 1);
+    interrupt_after(config, kToTheLastStep);
     Listener listener;
     const FitResult parts = fit(config, &listener);
     EXPECT_THAT(listener.all_notes(), HasSubstr("going on after step 39 of 40"));
@@ -93,6 +96,31 @@ TEST_F(Resume, WithLayersNormalisationAndDropout) {
   config.sparsity.layers = {{"fc1", 12}, {"fc2", 9}};
   config.run.engine = "tiled";
   expect_as_if_never_interrupted(config);
+}
+
+TEST_F(Resume, AskedToEndAfterTheLastStepATrainingIsComplete) {
+  FitConfig config = one_run();
+  const FitResult whole = fit(config);
+  config.run.out = (folder_ / "parts").string();
+  interrupt_after(config, kToTheLastStep);
+  Interrupter interrupter;
+  const FitResult parts = fit(config, &interrupter);
+  EXPECT_TRUE(interrupter.asked);
+  EXPECT_TRUE(parts.achieved);
+  EXPECT_EQ(parts.why_stopped, whole.why_stopped);
+  EXPECT_FALSE(fs::exists(checkpoint_of(config)));
+
+  config = small();
+  config.search.method = "fixed";
+  config.search.lambda = {1e-3};
+  config.run.force = true;
+  config.train.steps = 1;
+  Interrupter after_one;
+  EXPECT_EQ(fit(config, &after_one).why_stopped, "trained once at the fixed λ = 0.001");
+  EXPECT_TRUE(after_one.asked);
+  config.train.steps = 2;
+  Interrupter after_one_of_two;
+  EXPECT_EQ(fit(config, &after_one_of_two).why_stopped, "cancelled by the user");
 }
 
 TEST_F(Resume, FromWhatWasLeftWhileItRan) {

@@ -147,6 +147,22 @@ TEST_F(Targets, AreDescribedBeforeTheTraining) {
   EXPECT_EQ(all[0].nonzeros, 116);
 }
 
+TEST_F(Targets, AreDescribedWithTheDeviceAndItsSteps) {
+  FitConfig config = three_layers();
+  config.sparsity.target_nnz = 60;
+  config.run.device = "cpu";
+  ModelDescription description = describe_model(config);
+  EXPECT_NE(description.device.find("cpu ("), std::string::npos) << description.device;
+  EXPECT_EQ(description.execution, "plain: the CPU has no launches to save");
+  config.run.execution = "plain";
+  EXPECT_EQ(describe_model(config).execution, "plain: as run.execution wants it");
+  config.run.execution = "graph";  // fit() refuses that; the layers are shown all the same
+  description = describe_model(config);
+  EXPECT_EQ(description.device.find("none here: run.execution"), 0U) << description.device;
+  EXPECT_EQ(description.execution, "");
+  EXPECT_EQ(description.rows.size(), 4U);
+}
+
 TEST_F(Targets, RefusesWhatCannotBe) {
   const auto refuses = [&](const FitConfig& config, const std::string& says) {
     const std::string said = message(config);

@@ -100,7 +100,10 @@ std::string description_text(const ModelDescription& model) {
     penalised += row.penalised;
   }
   table.row({"total", "", "", grouped(parameters), grouped(penalised)});
-  return table.text() + target_table(model.targets);
+  std::string text = table.text() + target_table(model.targets);
+  text += "\ndevice   " + printable(model.device) + "\n";
+  if (!model.execution.empty()) text += "steps    " + printable(model.execution) + "\n";
+  return text;
 }
 
 int run_inspect(const InspectArguments& arguments) {
