@@ -119,6 +119,22 @@ class Fit(CommandTest):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertTrue(self.result()["achieved"])
 
+    def test_several_trainings_at_once(self):
+        self.config([("threads = 1", "threads = 2"), ("tolerance = 0.1", "tolerance = 0")])
+        run = self.run_command("fit", "c.toml", "--set", "search.parallel=2", "--set", "search.max_rounds=2")
+        self.assertIn(run.returncode, (0, 3), run.stderr)
+        self.assertIn("candidate-steps a second with up to 2 at the same time", run.stdout)
+        self.assertIn("round 2/2 (2)", run.stderr)
+        self.assertIn("round 2: 2 λ at the same time left", run.stderr)
+        result = self.result()
+        self.assertEqual((result["rounds"], result["trainings"], result["steps_total"]), (2, 4, 160))
+        self.assertEqual([(r["round"], r["candidate"]) for r in result["rounds_detail"]],
+                         [(1, 1), (1, 2), (2, 1), (2, 2)])
+        self.assertGreater(result["candidate_steps_per_second"], 0)
+        run = self.run_command("fit", "c.toml", "--force", "--set", "search.parallel=3")
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("run.threads", run.stderr)
+
     def test_fixed_dense_baseline(self):
         self.config([("target_nnz = 30\n", ""), ("[1e-4, 1e-1]", "0"), ('"gradient-median"', '"fixed"')])
         run = self.run_command("fit", "c.toml")

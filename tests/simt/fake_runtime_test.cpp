@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "simt/recording.hpp"
@@ -285,6 +286,23 @@ TEST_F(FakeRuntime, CapturesRefuseWhatWaitsOrAllocates) {
   EXPECT_EQ(recording().violations().size(), 3U);
   EXPECT_THAT(recording().violations()[0], HasSubstr("cudaStreamSynchronize during capture"));
   EXPECT_THAT(recording().violations()[2], HasSubstr("on the default stream"));
+  cudaGetLastError();
+}
+
+TEST_F(FakeRuntime, AThreadLocalCaptureForbidsItsOwnThreadOnly) {
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  cudaError_t there = cudaErrorUnknown;
+  std::thread([&] {
+    void* p = nullptr;
+    there = cudaMalloc(&p, 4);
+    cudaFree(p);
+  }).join();
+  EXPECT_EQ(there, cudaSuccess);
+  void* p = nullptr;
+  EXPECT_EQ(cudaMalloc(&p, 4), cudaErrorStreamCaptureUnsupported);
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+  EXPECT_THAT(recording().violations(), ElementsAre("cudaMalloc during capture"));
   cudaGetLastError();
 }
 

@@ -100,6 +100,16 @@ TEST(Division, GivesTheFloatsThatThereAre) {
   EXPECT_GT(from_zero[0], 0.0f);
 }
 
+TEST(Division, LeavesOutWhatLiesBetweenTwoThatDiverged) {
+  GroupHistory history(100, 100, 100, false);
+  history.add(1.0f, 900);
+  history.add_diverged(10.0f);
+  history.add_diverged(1000.0f);
+  history.add(1e4f, 10);
+  expect_near(history.dividing({1.0f, 1e4f}, {}, 2), {std::sqrt(10.0), std::sqrt(1e7)});
+  expect_near(history.dividing({10.0f, 1000.0f}, {}, 1), {100.0});
+}
+
 TEST(Parallel, DividesTheBracketFromTheFirstRoundOn) {
   LambdaSearch search(together(100, 1.0f, 1000.0f, 4));
   expect_near(lambdas(search), {1000.0, 1.0, 10.0, 100.0});
@@ -134,6 +144,34 @@ TEST(Parallel, TheOwnLambdaIsTheMethods) {
   EXPECT_EQ(search.nearest(), 0u);
   EXPECT_EQ(search.queries()[0].lo, 5.0f);
   EXPECT_EQ(search.queries()[0].hi, 10.5f);
+}
+
+TEST(Parallel, ARoundThatMissedOnBothSidesIsNoRun) {
+  // Nothing is halved for an end that stayed: the own λ is on the line through the bracket's ends.
+  int seen = 0;
+  for (std::uint32_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    const MadeResponse response(Kind::kSmooth, seed);
+    const std::int64_t target = response.targets[0];
+    LambdaSearch search(together(target, 1e-7f, 1e-2f, 3, Pivot::kInterpolate));
+    for (int round = 1; round <= 5 && search.phase() == Phase::kTrain; ++round) {
+      Counts counts;
+      for (const Lambdas& candidate : search.candidates()) {
+        counts.push_back(response(candidate)[0]);
+      }
+      search.report_round(counted(counts));
+      const auto [lo, hi] = search.confirmed(0);
+      const auto above = [&](std::int64_t nnz) { return nnz > target; };
+      const auto more = std::count_if(counts.begin(), counts.end(), above);
+      if (search.phase() == Phase::kDone || more == 0 || more == 3 || !lo || !hi) continue;
+      const auto line =
+          interpolated({*lo, *hi}, {response({*lo})[0], response({*hi})[0], target, 0});
+      ASSERT_TRUE(line);
+      EXPECT_EQ(search.lambda()[0], *line) << round;
+      ++seen;
+    }
+  }
+  EXPECT_GT(seen, 20);
 }
 
 TEST(Parallel, EndsAreWidenedFromTheOutermost) {
