@@ -18,15 +18,31 @@
 #define CTH_DEVICE __device__ __forceinline__
 /// CTH_KERNEL(256) name(arguments…) { … }: the block size is part of the kernel.
 #define CTH_KERNEL(threads) __global__ void __launch_bounds__(threads)
-/// As many registers as let `blocks` of them be resident: the compiler uses all of those, where it
-/// would else delay loads to save some.
-#define CTH_KERNEL_RESIDENT(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+/// As many registers as let `blocks` of them be resident, or all that a multiprocessor holds: the
+/// compiler uses all of those, where it would else delay loads to save some.
+#define CTH_KERNEL_RESIDENT(threads, blocks) \
+  __global__ void __launch_bounds__(threads, ::cuthresh::at_most_resident(threads, blocks))
 /// Before a loop over registers, which has to be unrolled whatever its size, and before a loop that
 /// must not be, because it runs seldom and would cost registers.
 #define CTH_UNROLL _Pragma("unroll")
 #define CTH_NO_UNROLL _Pragma("unroll 1")
 /// A kernel's shared memory: one struct without constructors, declared once at its top.
 #define CTH_SHARED(type, name) __shared__ type name
+
+namespace cuthresh {
+/// Of the architecture compiled for: Turing's multiprocessors hold 1024 threads, those of sm_86 to
+/// sm_89 1536, all others since Volta 2048.
+constexpr std::uint32_t at_most_resident(std::uint32_t threads, std::uint32_t blocks) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 750
+  constexpr std::uint32_t kMost = 1024;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ > 800 && __CUDA_ARCH__ < 900
+  constexpr std::uint32_t kMost = 1536;
+#else
+  constexpr std::uint32_t kMost = 2048;
+#endif
+  return threads * blocks > kMost ? kMost / threads : blocks;
+}
+}  // namespace cuthresh
 
 #else
 

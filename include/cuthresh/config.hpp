@@ -94,7 +94,10 @@ struct SearchConfig {
   std::string stop = "first-hit";  ///< first-hit | converged
   std::vector<double> lambda;      ///< two numbers: the bracket; one: λ of "fixed", or
                                    ///< where that of "one-run" begins; none: automatic
-  std::int64_t max_rounds = 100;   ///< budget of trainings, ≥ 1
+  std::int64_t max_rounds = 100;   ///< budget of rounds, ≥ 1
+  /// Trainings of a round, each at a λ of its own in the bracket, at the same time: 1 to 64; more
+  /// than 1 for searches by rounds with one target in all.
+  std::int64_t parallel = 1;
   /// A round begins with the weights of the latest round that ended with more nonzeros than wanted.
   bool warm_start = false;
   std::int64_t first_hit_after =
@@ -108,7 +111,7 @@ struct SearchConfig {
   double proportional_gain = 1.0;  ///< "one-run": what log λ has more, a unit of error there is
   bool compare_dense = false;  ///< train once more, with λ 0 and the same budget, and report it
 
-  /// Trainings at most: one where no λ is searched by training anew.
+  /// Rounds at most: one where no λ is searched by training anew.
   std::int64_t rounds() const { return method == "fixed" || method == "one-run" ? 1 : max_rounds; }
 };
 

@@ -34,7 +34,7 @@ struct LayerResult {
 
 /// One training of the search.
 struct RoundResult {
-  std::int64_t round = 0;  ///< from 1
+  std::int64_t round = 0;  ///< from 1; with search.parallel those at the same time have the same
   std::vector<double>
       lambda;  ///< one in all, or one a target of [sparsity.layers] or of an allocation
   std::vector<std::int64_t> nnz;  ///< as many, when the round ended
@@ -46,6 +46,7 @@ struct RoundResult {
   double seconds = 0.0;
   std::optional<double> train_accuracy = {};  ///< cross-entropy only, in [0, 1]
   std::optional<double> test_accuracy = {};   ///< the same; none without test rows
+  std::int64_t candidate = 1;                 ///< which of its round's trainings, from 1
 };
 
 /// How the target was met: a stop at a crossing is not a stationary point.
@@ -75,7 +76,8 @@ struct FitResult {
   std::int64_t numel = 0;
   std::int64_t nnz = 0;                    ///< how many of them compare unequal to zero
   std::optional<std::int64_t> target_nnz;  ///< in all; with per-layer targets their sum
-  std::int64_t best_round = 0;
+  std::int64_t best_round = 0;             ///< whose network is kept; 0: none
+  std::int64_t best_candidate = 0;         ///< and which of that round's; 0: none
   std::int64_t steps_total = 0;
   double train_loss = 0.0;
   double test_loss = 0.0;                     ///< NaN without test rows
@@ -88,6 +90,10 @@ struct FitResult {
   double seconds = 0.0;
   std::vector<LayerResult> layers;
   std::vector<RoundResult> rounds;
+  /// Searches by rounds: steps of all their trainings over the time that the rounds took.
+  std::optional<double> candidate_steps_per_second = {};
+  /// Rounds done.
+  std::int64_t rounds_done() const { return rounds.empty() ? 0 : rounds.back().round; }
   std::uint64_t bytes_to_host = 0;  ///< moved from the device to the host, the network included
   /// What the search itself took of them: without samples and progress, the certificate and the
   /// network.

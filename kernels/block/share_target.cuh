@@ -63,9 +63,10 @@ share_begin_kernel(ShareArgumentsOf<Key> args) {
   if (thread == 0) args.header->running = 1;
 }
 
-/// A block a target; any grid is right. Leaves the bins zero.
+/// A block a target; any grid is right. Leaves the bins zero. Few blocks there are: for eight of
+/// them a multiprocessor the compiler would spill.
 template <std::uint32_t kThreads, class Key = std::uint32_t>
-CTH_KERNEL(kThreads)
+CTH_KERNEL_RESIDENT(kThreads, 2)
 share_pick_kernel(ShareArgumentsOf<Key> args) {
   struct Shared {
     std::uint64_t warps[kThreads / device::kWarp];

@@ -27,10 +27,10 @@ enum StepExtras : int {
 // The step's shape as it ships; a sweep of the benchmark (bench/cases/step_shapes.cu) has others.
 
 /// Threads a multiprocessor: 64 registers each, but 80 where those would spill: for the certificate
-/// and the momentum of 16- and 64-bit weights, and where zeros are skipped.
+/// and the gradients of 16- and 64-bit weights, and where zeros are skipped.
 template <class Storage, class Step, int kExtras>
 inline constexpr std::uint32_t kStepThreads =
-    (sizeof(Storage) != 4 && ((kExtras & kCertificate) != 0 || Step::kMomentum)) ||
+    (sizeof(Storage) != 4 && ((kExtras & kCertificate) != 0 || Step::kGradient)) ||
             (kExtras & kSkipZeros) != 0
         ? 768
         : kResidentThreads;

@@ -214,7 +214,10 @@ std::vector<Key> build() {
           "the bracket; one number with fixed and one-run; none: found automatically"),
       whole(
           "search", "max_rounds", [](C& c) -> Field { return &c.search.max_rounds; },
-          {1, 1'000'000}, "trainings at most"),
+          {1, 1'000'000}, "rounds at most"),
+      whole(
+          "search", "parallel", [](C& c) -> Field { return &c.search.parallel; }, {1, 64},
+          "trainings of a round, at the same time, each at a lambda of its own"),
       plain(
           "search", "warm_start", [](C& c) -> Field { return &c.search.warm_start; },
           "a round begins where the latest one with too many nonzeros ended"),

@@ -255,65 +255,6 @@ void check_targets(const FitConfig& config, const Origins& origins) {
   }
 }
 
-void check_lambda(const SearchConfig& search, const Origins& origins) {
-  const auto& lambda = search.lambda;
-  const std::string path = "search.lambda";
-  const std::string value = fmt::format("{}", lambda);
-  if (search.method == "fixed") {
-    if (lambda.size() == 1) return;
-    fail(origins, path,
-         "search.method = \"fixed\" trains at one lambda and needs exactly that number", value,
-         "write for instance lambda = 1e-4, or 0 for a dense network");
-  }
-  if (lambda.empty()) return;
-  if (search.method == "one-run") {
-    if (lambda.size() == 1 && static_cast<float>(lambda[0]) > 0.0f) return;
-    fail(origins, path,
-         "search.method = \"one-run\" takes one number above 0, with which lambda begins, or none",
-         value,
-         "remove the key, or set search.method = \"gradient-median\" for a search in a bracket");
-  }
-  if (lambda.size() != 2) {
-    fail(origins, path,
-         fmt::format("search.method = \"{}\" takes a bracket of two numbers, or none",
-                     search.method),
-         value, "write lambda = [low, high], or set search.method to fixed");
-  }
-  // As the search will hold them: two ends that are one number in float leave nothing between them.
-  if (!(static_cast<float>(lambda[0]) < static_cast<float>(lambda[1]))) {
-    fail(origins, path,
-         "the lower end of the bracket must be below the upper end (in single precision)", value,
-         "write the smaller number first, or remove the key to have the bracket found");
-  }
-  if (search.method == "log-midpoint" && static_cast<float>(lambda[0]) == 0.0f) {
-    fail(origins, path, "log-midpoint needs a lower end above 0", value,
-         "write for instance lambda = [1e-7, 1e-3]");
-  }
-}
-
-void check_warm_start(const SearchConfig& search, const Origins& origins) {
-  if (!search.warm_start || !(search.method == "fixed" || search.method == "one-run")) return;
-  fail(
-      origins, "search.warm_start",
-      fmt::format("search.method = \"{}\" trains once, so no round follows another", search.method),
-      "true", "remove the key, or set search.method = \"interpolate\"");
-}
-
-void check_one_run(const SearchConfig& search, const Origins& origins) {
-  if (search.method != "one-run") return;
-  const std::vector<double>& ramp = search.ramp;
-  if (ramp.size() != 2 || !(ramp[0] < ramp[1])) {
-    fail(origins, "search.ramp", "must be two shares of the steps, the smaller one first",
-         fmt::format("{}", ramp), "write for instance ramp = [0.05, 0.6]");
-  }
-  if (!(ramp[1] + search.finish + search.debias <= 1.0)) {
-    fail(origins, "search.ramp",
-         "ends after the steps that search.finish and search.debias take begin",
-         fmt::format("{} + {} + {} > 1", ramp[1], search.finish, search.debias),
-         "let the ramp end earlier, or finish and debias take less");
-  }
-}
-
 void check_train(const TrainConfig& train, const Origins& origins) {
   if ((train.steps > 0) == (train.epochs > 0)) {
     const bool both = train.steps > 0;
@@ -382,9 +323,7 @@ void check(const FitConfig& config, const Origins& origins) {
   check_model(config, origins);
   check_train(config.train, origins);
   check_targets(config, origins);
-  check_lambda(config.search, origins);
-  check_warm_start(config.search, origins);
-  check_one_run(config.search, origins);
+  check_search(config, origins);
   check_between_sections(config, origins);
 }
 

@@ -73,7 +73,9 @@ ChosenBackend make_backend(const BackendOptions& options) {
     throw InputError({"run.device", "the CPU has no device of this number",
                       std::to_string(options.device_index), "use 0, or device = \"cuda\""});
   }
-  chosen.backend = cpu::make_cpu_backend(options.engine, options.threads);
+  const std::int64_t threads =
+      options.rooms > 1 ? cpu::share_of_threads(options.threads, options.rooms) : options.threads;
+  chosen.backend = cpu::make_cpu_backend(options.engine, threads);
   if (options.device == "cpu" && options.stream) chosen.backend->set_stream(*options.stream);
   chosen.why = chosen.backend->description() + reason;
   return chosen;

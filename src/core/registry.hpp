@@ -18,6 +18,9 @@ struct BackendOptions {
   /// CUDA: the caller's cudaStream_t, null being the default stream; none: one of the room's own.
   std::optional<void*> stream = {};
   bool networks = true;  ///< false: CUDA without cuBLAS will do
+  /// CPU: rooms that are made with the same options and work at the same time: they divide the
+  /// threads among them.
+  std::int64_t rooms = 1;
 };
 
 struct ChosenBackend {

@@ -14,4 +14,8 @@ namespace cuthresh::cpu {
 std::unique_ptr<Backend> make_cpu_backend(const std::string& engine, std::int64_t threads,
                                           const std::string& isa = "");
 
+/// Of so many threads (0 as above) those for each of several rooms that work at the same time.
+/// Throws InputError where that is less than one.
+std::int64_t share_of_threads(std::int64_t threads, std::int64_t rooms);
+
 }  // namespace cuthresh::cpu

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/cpu_backend.hpp"
 #include "cuthresh/error.hpp"
 
 namespace cuthresh::cpu {
@@ -141,6 +142,16 @@ class Threads::Pool {
   std::vector<Flag> available_;
   std::vector<std::thread> workers_;
 };
+
+std::int64_t share_of_threads(std::int64_t threads, std::int64_t rooms) {
+  const std::int64_t all = threads > 0 ? threads : default_count();
+  if (all >= rooms) return all / rooms;
+  throw InputError({"run.threads",
+                    "the CPU gives each of " + std::to_string(rooms) +
+                        " rooms at work at the same time (search.parallel) a thread of its own",
+                    std::to_string(all),
+                    "ask for at least " + std::to_string(rooms) + " threads, or for fewer rooms"});
+}
 
 Threads::Threads(std::int64_t count)
     : count_(count > 0 ? static_cast<int>(count) : default_count()) {

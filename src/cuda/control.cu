@@ -166,8 +166,8 @@ void CudaBackend::share_targets(CudaPlan& p, const SelectGroups& groups) {
   launch(context_, {"share_begin_kernel", 1, kThreads}, share_begin_kernel<kThreads, Key>, args);
   for (std::int32_t pass = 0; pass < kSelectPasses<Key>; ++pass) {
     count_weights<Storage>(p, groups);
-    launch(context_, {"share_pick_kernel", count, kSelectThreads},
-           share_pick_kernel<kSelectThreads, Key>, args);
+    launch(context_, {"share_pick_kernel", count, kThreads}, share_pick_kernel<kThreads, Key>,
+           args);
   }
 }
 

@@ -64,6 +64,11 @@ void Parameters::start_from_here() {
   start_.copy_from(values_);
 }
 
+void Parameters::start_from(std::span<const float> values) {
+  if (start_.size() == 0) start_ = Array<float>(backend_, elements());
+  backend_.upload(start_.data(), values.data(), values.size_bytes());
+}
+
 bool matches_pattern(const std::string& name, const std::string& pattern) {
   // Greedy matching with one point to come back to, the last star: linear in all but contrived
   // cases.

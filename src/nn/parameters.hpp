@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,8 @@ class Parameters {
   /// Where trainings start: at the initial values, or at those that were there when
   /// start_from_here() was called last.
   void start_from_here();
+  /// Or at these, elements() of them.
+  void start_from(std::span<const float> values);
   void start_from_initial() { start_ = Array<float>(); }
   void restore_start() { values_.copy_from(start_.size() > 0 ? start_ : initial_); }
   void keep_as_best() { best_.copy_from(values_); }

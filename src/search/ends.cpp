@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 
 #include "search/search.hpp"
 
@@ -18,6 +19,8 @@ constexpr float kSmallestWidened = 1e-12f;
 constexpr float kSlack = 0.99f;
 // An end squeezed to within one percent of a λ that diverged cannot be widened usefully.
 constexpr double kNarrowest = 1.01;
+constexpr float kAboveAll = std::numeric_limits<float>::infinity();
+constexpr float kBelowAll = -1.0f;
 
 std::optional<float> towards(float lambda, float barrier) {
   const double lo = double{std::min(lambda, barrier)};
@@ -28,15 +31,28 @@ std::optional<float> towards(float lambda, float barrier) {
 
 }  // namespace
 
-void LambdaSearch::settle_ends(const Probe& probe) {
+/// One group: whichever candidate has a count on one side of the target confirms an end there.
+void LambdaSearch::settle_others(std::span<const Probe> round) {
+  for (const Probe& probe : round.subspan(1)) {
+    GroupHistory& history = groups_[0].history;
+    if (probe.diverged) continue;
+    if (history.above(probe.nnz[0])) {
+      history.confirm_lo(probe.lambda[0]);
+    } else {
+      history.confirm_hi(probe.lambda[0]);
+    }
+  }
+}
+
+void LambdaSearch::settle_ends(const Probe& own) {
   std::vector<std::size_t> open;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     if (groups_[g].pinned) continue;
     open.push_back(g);
     if (stage_ == Stage::kHiEnd) {
-      settle_hi(g, probe.lambda[g], probe.nnz[g]);
+      settle_hi(g, own.lambda[g], own.nnz[g]);
     } else {
-      settle_lo(g, probe.lambda[g], probe.nnz[g]);
+      settle_lo(g, own.lambda[g], own.nnz[g]);
     }
   }
   if (too_many_pinned()) return;
@@ -55,7 +71,9 @@ void LambdaSearch::settle_hi(std::size_t g, float lambda, std::int64_t nnz) {
     return;
   }
   group.history.confirm_lo(lambda);
-  widen(g, lambda, nnz, widened_up(group.history, lambda));
+  // The one above all others, which with one candidate a round is this one.
+  const float top = group.history.good_below(kAboveAll).value_or(lambda);
+  widen(g, top, group.history.count(top).value_or(nnz), widened_up(group.history, top));
 }
 
 void LambdaSearch::settle_lo(std::size_t g, float lambda, std::int64_t nnz) {
@@ -63,7 +81,9 @@ void LambdaSearch::settle_lo(std::size_t g, float lambda, std::int64_t nnz) {
   if (!group.history.below(nnz)) {
     group.history.confirm_lo(lambda);
   } else if (!group.history.lo_confirmed()) {
-    widen(g, lambda, nnz, widened_down(group.history, lambda));
+    const float bottom = group.history.good_above(kBelowAll).value_or(lambda);
+    widen(g, bottom, group.history.count(bottom).value_or(nnz),
+          widened_down(group.history, bottom));
   }
 }
 
@@ -111,6 +131,7 @@ void LambdaSearch::train_ends() {
   if (stage_ == Stage::kHiEnd && std::none_of(groups_.begin(), groups_.end(), open)) {
     stage_ = Stage::kLoEnd;
     for (Group& group : groups_) group.end_lambda = settings_.lambda_lo;
+    if (settings_.parallel > 1 && !groups_[0].history.lo_confirmed()) return settle_tried_lo();
   }
   if (std::none_of(groups_.begin(), groups_.end(), open)) {
     stage_ = Stage::kRounds;
@@ -128,6 +149,16 @@ void LambdaSearch::train_ends() {
     }
   }
   phase_ = Phase::kTrain;
+  if (settings_.parallel > 1) add_others(groups_[0].history.untried_around(lambda_[0]));
+}
+
+/// The first round of several candidates has tried the lower end, and no other one confirms it.
+void LambdaSearch::settle_tried_lo() {
+  const float lo = settings_.lambda_lo;
+  const auto nnz = groups_[0].history.count(lo);
+  if (!nnz) return move_ends_inward();
+  settle_lo(0, lo, *nnz);
+  if (!too_many_pinned()) train_ends();
 }
 
 void LambdaSearch::move_ends_inward() {
@@ -137,9 +168,11 @@ void LambdaSearch::move_ends_inward() {
     if (group.pinned || (up ? group.history.hi_confirmed() : group.history.lo_confirmed()))
       continue;
     const float end = group.end_lambda;
-    const auto next =
-        up ? log_middle(group.history.good_below(end).value_or(settings_.lambda_lo), end)
-           : log_middle(end, group.history.good_above(end).value_or(settings_.lambda_hi));
+    // To the middle between the nearest that went well and the nearest to that which did not.
+    const float good = up ? group.history.good_below(end).value_or(settings_.lambda_lo)
+                          : group.history.good_above(end).value_or(settings_.lambda_hi);
+    const auto next = up ? log_middle(good, group.history.diverged_above(good).value_or(end))
+                         : log_middle(group.history.diverged_below(good).value_or(end), good);
     if (!next) {
       finish(
           fmt::format("{}the training at the {} end of the bracket, λ = {}, diverged and no float "

@@ -1,8 +1,10 @@
 #include "search/group_history.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <iterator>
+#include <map>
 
 namespace cuthresh::search {
 namespace {
@@ -17,6 +19,14 @@ double log_start(float a, float b) {
   return double{b} > kSmallestSearched ? kZeroStandIn : double{b} / 4.0;
 }
 
+/// Floats from 0 on, numbered in their order.
+std::int64_t place(float lambda) {
+  return std::int64_t{std::bit_cast<std::uint32_t>(lambda)};
+}
+float at_place(std::int64_t place) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(place));
+}
+
 double log_width(float a, float b) {
   return std::log(double{b} / log_start(a, b));
 }
@@ -29,6 +39,41 @@ std::optional<float> log_middle(float a, float b) {
   if (next == b) return std::nullopt;
   const float last = std::nextafter(b, a);
   return std::clamp(static_cast<float>(std::sqrt(log_start(a, b) * double{b})), next, last);
+}
+
+std::vector<float> divided(const std::vector<Interval>& gaps, std::size_t n) {
+  struct Share {
+    Interval gap;
+    double width = 0.0;
+    std::int64_t floats = 0;  // inside
+    std::int64_t points = 0;
+    double each() const { return width / static_cast<double>(points + 1); }
+  };
+  std::vector<Share> shares;
+  for (const Interval& gap : gaps) {
+    shares.push_back({gap, log_width(gap.lo, gap.hi), place(gap.hi) - place(gap.lo) - 1, 0});
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    Share* widest = nullptr;
+    for (Share& s : shares) {
+      // Of equal gaps the upper, but for what rounding makes of them.
+      const bool wider = widest == nullptr || s.each() >= widest->each() * (1.0 - 1e-6);
+      if (s.points < s.floats && wider) widest = &s;
+    }
+    if (widest == nullptr) break;
+    ++widest->points;
+  }
+  std::vector<float> chosen;
+  for (const Share& s : shares) {
+    std::int64_t last = place(s.gap.lo);
+    for (std::int64_t i = 1; i <= s.points; ++i) {
+      const double at = std::log(log_start(s.gap.lo, s.gap.hi)) + s.each() * static_cast<double>(i);
+      last = std::clamp(place(static_cast<float>(std::exp(at))), last + 1,
+                        place(s.gap.hi) - (s.points - i) - 1);
+      chosen.push_back(at_place(last));
+    }
+  }
+  return chosen;
 }
 
 GroupHistory::Entry& GroupHistory::entry(float lambda) {
@@ -172,6 +217,34 @@ std::optional<float> GroupHistory::widest_gap_middle(Interval bracket) const {
     previous = &e;
   }
   return middle;
+}
+
+std::vector<float> GroupHistory::dividing(Interval bracket, const std::vector<float>& taken,
+                                          std::size_t n) const {
+  std::map<float, bool> marks;  // whether it diverged
+  for (const Entry& e : entries_) {
+    if (e.lambda >= bracket.lo && e.lambda <= bracket.hi) marks[e.lambda] = e.diverged;
+  }
+  for (const float lambda : taken) marks.emplace(lambda, false);
+  std::vector<Interval> good;
+  std::vector<Interval> bad;
+  for (auto mark = marks.begin(); mark != marks.end() && std::next(mark) != marks.end(); ++mark) {
+    const auto above = std::next(mark);
+    (mark->second && above->second ? bad : good).push_back({mark->first, above->first});
+  }
+  std::vector<float> chosen = divided(good, n);
+  const std::vector<float> more = divided(bad, n - chosen.size());
+  chosen.insert(chosen.end(), more.begin(), more.end());
+  return chosen;
+}
+
+Interval GroupHistory::untried_around(float lambda) const {
+  Interval around{lambda, lambda};
+  for (const Entry& e : entries_) {
+    if (e.lambda < lambda) around.lo = e.lambda;
+    if (e.lambda > lambda && around.hi == lambda) around.hi = e.lambda;
+  }
+  return around;
 }
 
 std::optional<float> GroupHistory::nearest_above(float lambda, bool diverged) const {

@@ -3,6 +3,7 @@
 // What the trainings so far say about one group: which λ were tried, what they counted, and the
 // bracket that follows. Pure data; the order of events is LambdaSearch's business.
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -20,6 +21,11 @@ struct Interval {
 /// are neighbours. For a = 0 and b > 1e-12 the mean is taken with 1e-13 in place of 0, below that
 /// it is b/2.
 std::optional<float> log_middle(float a, float b);
+
+/// Up to n floats strictly inside these gaps, all different, ascending. Each gap in turn is the one
+/// that is widest, in log λ, as divided so far, and gets one more; those of a gap divide it evenly.
+/// So no n others leave a smaller widest gap. Fewer than n where there are no more floats.
+std::vector<float> divided(const std::vector<Interval>& gaps, std::size_t n);
 
 class GroupHistory {
  public:
@@ -76,6 +82,13 @@ class GroupHistory {
   /// that touch a training that did not diverge; of equal gaps the upper. None when no float is
   /// left.
   std::optional<float> widest_gap_middle(Interval bracket) const;
+
+  /// Up to n untried λ inside the bracket that divide it, with those tried and those `taken`, as
+  /// evenly as they can (divided()). Gaps between two that diverged only where there are no others.
+  std::vector<float> dividing(Interval bracket, const std::vector<float>& taken,
+                              std::size_t n) const;
+  /// Between the nearest tried λ below and above; λ itself where there is none.
+  Interval untried_around(float lambda) const;
 
   /// The nearest λ above or below that trained well, or that diverged, if any.
   std::optional<float> good_above(float lambda) const { return nearest_above(lambda, false); }

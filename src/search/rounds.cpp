@@ -19,23 +19,41 @@ constexpr int kRunThatDiscards = 4;
 
 }  // namespace
 
-void LambdaSearch::learn(const Probe& probe) {
-  diverged_running_ = probe.diverged ? diverged_running_ + 1 : 0;
+void LambdaSearch::learn(std::span<const Probe> round) {
+  const bool failed =
+      std::all_of(round.begin(), round.end(), [](const Probe& p) { return p.diverged; });
+  diverged_running_ = failed ? diverged_running_ + 1 : 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    if (probe.diverged) {
-      groups_[g].history.add_diverged(probe.lambda[g]);
-    } else {
-      learn_count(g, probe.lambda[g], probe.nnz[g]);
+    if (!failed) learn_sides(g, round);
+    for (const Probe& probe : round) {
+      if (probe.diverged) {
+        groups_[g].history.add_diverged(probe.lambda[g]);
+      } else {
+        learn_count(g, probe.lambda[g], probe.nnz[g]);
+      }
     }
   }
 }
 
+/// A round whose candidates missed on both sides moves both ends of the bracket: no run goes on.
+void LambdaSearch::learn_sides(std::size_t g, std::span<const Probe> round) {
+  Group& group = groups_[g];
+  std::optional<int> side;
+  bool both = false;
+  for (const Probe& probe : round) {
+    if (probe.diverged) continue;
+    const std::int64_t nnz = probe.nnz[g];
+    const int here = group.history.above(nnz) ? 1 : group.history.below(nnz) ? -1 : 0;
+    both = both || (side && *side != here);
+    side = side.value_or(here);
+  }
+  const bool counts = group.moved && *side != 0;
+  group.run = !counts ? 0 : !both && *side == group.side ? group.run + 1 : 1;
+  group.side = *side;
+}
+
 void LambdaSearch::learn_count(std::size_t g, float lambda, std::int64_t nnz) {
   Group& group = groups_[g];
-  const int side = group.history.above(nnz) ? 1 : group.history.below(nnz) ? -1 : 0;
-  const bool counts = group.moved && side != 0;
-  group.run = !counts ? 0 : side == group.side ? group.run + 1 : 1;
-  group.side = side;
   if (stage_ != Stage::kRounds || group.pinned) {
     group.history.add(lambda, nnz);
     return;
@@ -44,7 +62,7 @@ void LambdaSearch::learn_count(std::size_t g, float lambda, std::int64_t nnz) {
   group.history.add(lambda, nnz);
   if (groups_.size() > 1 && group.run >= kRunThatDiscards) {
     const Interval now = group.history.rule_bracket();
-    if (group.history.forget(side > 0 ? now.hi : now.lo)) group.run = 0;
+    if (group.history.forget(group.side > 0 ? now.hi : now.lo)) group.run = 0;
   }
   const Interval after = group.history.rule_bracket();
   if (after.lo < before.lo || after.hi > before.hi) {
@@ -141,8 +159,18 @@ void LambdaSearch::draw(bool diverged, const std::vector<std::optional<float>>& 
     }
     lambda_[g] = next.value();  // searchable() promised that the bracket holds an untried float
   }
+  if (settings_.parallel > 1) add_others(groups_[0].bracket);
   queries_.clear();
   phase_ = Phase::kTrain;
+}
+
+void LambdaSearch::add_others(Interval bracket) {
+  const auto wanted = static_cast<std::size_t>(settings_.parallel - 1) - others_.size();
+  std::vector<float> taken = {lambda_[0]};
+  taken.insert(taken.end(), others_.begin(), others_.end());
+  for (const float next : groups_[0].history.dividing(bracket, taken, wanted)) {
+    others_.push_back(next);
+  }
 }
 
 void LambdaSearch::finish_exhausted() {

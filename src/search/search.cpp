@@ -88,6 +88,13 @@ std::size_t check_settings(const Settings& s) {
                       .value = fmt::format("{}", s.max_rounds),
                       .remedy = "give 1 or more"});
   }
+  if (s.parallel < 1 || (s.parallel > 1 && (fixed || groups > 1))) {
+    throw InputError({.where = "search.parallel",
+                      .what = "several trainings at once divide one bracket: expected 1, or a "
+                              "search for one λ",
+                      .value = fmt::format("{}", s.parallel),
+                      .remedy = "set search.parallel to 1, or give one target in all"});
+  }
   return groups;
 }
 
@@ -129,24 +136,59 @@ LambdaSearch::LambdaSearch(Settings settings) : settings_(std::move(settings)) {
   }
   if (settings_.pivot == Pivot::kFixed) stage_ = Stage::kFixed;
   lambda_.assign(groups, settings_.lambda_hi);
+  if (settings_.parallel == 1) return;
+  others_ = {settings_.lambda_lo};
+  add_others({settings_.lambda_lo, settings_.lambda_hi});
 }
 
-bool LambdaSearch::report_probe(const std::vector<std::int64_t>& nnz, bool diverged) {
-  expect(phase_ == Phase::kTrain, "LambdaSearch::report_probe", "no training was asked for", "");
-  expect(nnz.size() == lambda_.size(), "LambdaSearch::report_probe", "expected one count a group",
-         fmt::format("{}", nnz.size()));
-  for (std::int64_t count : nnz) {
-    expect(diverged || count >= 0, "LambdaSearch::report_probe", "a count cannot be negative",
-           fmt::format("{}", count));
+std::vector<std::vector<float>> LambdaSearch::candidates() const {
+  std::vector<std::vector<float>> all = {lambda_};
+  for (const float other : others_) all.push_back(std::vector<float>(1, other));
+  return all;
+}
+
+bool LambdaSearch::report_round(const std::vector<Report>& reports) {
+  check_reports(reports);
+  const std::vector<std::vector<float>> trained = candidates();
+  const std::size_t first = probes_.size();
+  ++rounds_;
+  for (std::size_t i = 0; i < reports.size(); ++i) {
+    Probe probe{rounds_, trained[i], reports[i].nnz, reports[i].diverged};
+    if (!probe.diverged) score(probe);
+    probes_.push_back(std::move(probe));
   }
-  Probe probe{.lambda = lambda_, .nnz = nnz, .diverged = diverged};
-  if (!diverged) score(probe);
-  probes_.push_back(std::move(probe));
-  const Probe& latest = probes_.back();
-  const bool is_best = !diverged && (!best_ || better(latest, probes_[*best_]));
-  if (is_best) best_ = probes_.size() - 1;
-  learn(latest);
-  end_of_training(latest);
+  const bool is_best = choose_best(first);
+  others_.clear();
+  const auto round = std::span<const Probe>(probes_).subspan(first);
+  learn(round);
+  end_of_round(round);
+  return is_best;
+}
+
+void LambdaSearch::check_reports(const std::vector<Report>& reports) const {
+  constexpr const char* kWhere = "LambdaSearch::report_round";
+  expect(phase_ == Phase::kTrain, kWhere, "no training was asked for", "");
+  expect(reports.size() == 1 + others_.size(), kWhere, "expected one report a candidate",
+         fmt::format("{}", reports.size()));
+  for (const auto& [nnz, diverged] : reports) {
+    expect(nnz.size() == lambda_.size(), kWhere, "expected one count a group",
+           fmt::format("{}", nnz.size()));
+    for (std::int64_t count : nnz) {
+      expect(diverged || count >= 0, kWhere, "a count cannot be negative",
+             fmt::format("{}", count));
+    }
+  }
+}
+
+/// Of the round whose probes begin at `first`: which came nearest; true: nearer than all before.
+bool LambdaSearch::choose_best(std::size_t first) {
+  std::optional<std::size_t> nearest;
+  for (std::size_t i = first; i < probes_.size(); ++i) {
+    if (!probes_[i].diverged && (!nearest || better(probes_[i], probes_[*nearest]))) nearest = i;
+  }
+  nearest_ = nearest.value_or(first) - first;
+  const bool is_best = nearest && (!best_ || better(probes_[*nearest], probes_[*best_]));
+  if (is_best) best_ = nearest;
   return is_best;
 }
 
@@ -204,32 +246,46 @@ bool LambdaSearch::better(const Probe& a, const Probe& b) const {
   return sum_of_misses(a) < sum_of_misses(b);
 }
 
-void LambdaSearch::end_of_training(const Probe& probe) {
+void LambdaSearch::end_of_round(std::span<const Probe> round) {
+  const bool met = std::any_of(round.begin(), round.end(), [](const Probe& p) { return p.met; });
+  const Probe& own = round.front();
   if (stage_ == Stage::kFixed) {
-    finish(probe.diverged ? fmt::format("the training at the fixed λ = {} diverged; lower the "
-                                        "learning rate",
-                                        settings_.lambda_hi)
-                          : fmt::format("trained once at the fixed λ = {}", settings_.lambda_hi));
-  } else if (probe.met) {
-    finish(groups_.size() == 1
-               ? fmt::format("training {} met the target: {} nonzeros, {} wanted", probes_.size(),
-                             probe.nnz[0], groups_[0].target)
-               : fmt::format("training {} met the targets of at least {} of {} groups",
-                             probes_.size(), required_, groups_.size()));
-  } else if (static_cast<std::int64_t>(probes_.size()) >= settings_.max_rounds) {
+    finish(own.diverged ? fmt::format("the training at the fixed λ = {} diverged; lower the "
+                                      "learning rate",
+                                      settings_.lambda_hi)
+                        : fmt::format("trained once at the fixed λ = {}", settings_.lambda_hi));
+  } else if (met) {
+    finish(why_met());
+  } else if (rounds_ >= settings_.max_rounds) {
     finish(why_budget_ended());
   } else if (diverged_running_ >= kMostDivergedRunning) {
     finish(
-        fmt::format("{} trainings in a row diverged, the last at λ = {}; lower the learning rate "
+        fmt::format("{} {} in a row diverged, the last at λ = {}; lower the learning rate "
                     "or move the bracket",
-                    diverged_running_, fmt::join(probe.lambda, ", ")));
+                    diverged_running_, settings_.parallel == 1 ? "trainings" : "rounds",
+                    fmt::join(own.lambda, ", ")));
   } else if (stage_ == Stage::kRounds) {
-    plan_round(probe.diverged);
-  } else if (probe.diverged) {
-    move_ends_inward();
+    plan_round(diverged_running_ > 0);
   } else {
-    settle_ends(probe);
+    settle_others(round);
+    if (own.diverged) {
+      move_ends_inward();
+    } else {
+      settle_ends(own);
+    }
   }
+}
+
+std::string LambdaSearch::why_met() const {
+  const Probe& probe = probes_[*best_];
+  if (groups_.size() > 1) {
+    return fmt::format("training {} met the targets of at least {} of {} groups", probes_.size(),
+                       required_, groups_.size());
+  }
+  const std::string which = settings_.parallel == 1 ? fmt::format("training {}", probe.round)
+                                                    : fmt::format("round {}", probe.round);
+  return fmt::format("{} met the target: {} nonzeros, {} wanted", which, probe.nnz[0],
+                     groups_[0].target);
 }
 
 void LambdaSearch::finish(std::string reason) {
@@ -244,12 +300,12 @@ std::string LambdaSearch::name(std::size_t group) const {
 }
 
 std::string LambdaSearch::why_budget_ended() const {
-  const auto trainings = settings_.max_rounds == 1
-                             ? std::string("the budget of 1 training")
-                             : fmt::format("the budget of {} trainings", settings_.max_rounds);
-  if (!best_) return trainings + " ended and none of them went well; lower the learning rate";
-  return fmt::format("{} ended before the target was met; training {} came nearest, {:.3g} % off",
-                     trainings, *best_ + 1, 100.0 * probes_[*best_].distance);
+  const char* const unit = settings_.parallel == 1 ? "training" : "round";
+  const std::string budget = fmt::format("the budget of {} {}{}", settings_.max_rounds, unit,
+                                         settings_.max_rounds == 1 ? "" : "s");
+  if (!best_) return budget + " ended and none of them went well; lower the learning rate";
+  return fmt::format("{} ended before the target was met; {} {} came nearest, {:.3g} % off", budget,
+                     unit, probes_[*best_].round, 100.0 * probes_[*best_].distance);
 }
 
 }  // namespace cuthresh::search

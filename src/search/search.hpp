@@ -28,10 +28,18 @@
 // - After a divergence each λ that was being moved goes to the middle of the widest gap that
 //   touches a training that did not diverge; a diverged end moves inward. Five in a row end the
 //   search.
+//
+// Several at once (Settings::parallel, one group): a round has the λ that it would have alone, its
+// own, and others beside it that divide what is left of the bracket evenly in log λ
+// (GroupHistory::dividing). Both ends are candidates of the first round. What a round taught is
+// taken together and in the order of its candidates, whichever ended first: where counts fall as λ
+// grows, a bracket never shrinks less than by its own λ alone. The next pivot is found at the
+// candidate that came nearest the target.
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -61,7 +69,8 @@ struct Settings {
   float lambda_lo = 0.0f;             ///< the bracket given, 0 ≤ lo < hi; with kFixed both are λ
   float lambda_hi = 0.0f;
   std::int64_t groups = 1;  ///< with kFixed and no targets: groups to train; else targets.size()
-  std::int64_t max_rounds = 100;  ///< trainings, ≥ 1
+  std::int64_t max_rounds = 100;  ///< rounds, ≥ 1
+  std::int64_t parallel = 1;  ///< trainings of a round, at most; more than 1 with one group only
   /// What messages call the groups, one each; none: "group 1", "group 2" …, and nothing where there
   /// is but one.
   std::optional<std::vector<std::string>> names;
@@ -76,12 +85,19 @@ struct PivotQuery {
 
 /// One training, as the machine remembers it.
 struct Probe {
+  std::int64_t round = 0;         ///< from 1
   std::vector<float> lambda;      ///< a group
   std::vector<std::int64_t> nnz;  ///< a group; meaningless when diverged
   bool diverged = false;
   bool met = false;
   /// How far from the targets: the groups_required-th smallest |nnz − target| / max(target, 1).
   double distance = 0.0;
+};
+
+/// What a training ended with.
+struct Report {
+  std::vector<std::int64_t> nnz;  ///< a group; says nothing when diverged
+  bool diverged = false;
 };
 
 enum class Phase { kTrain, kPivot, kDone };
@@ -93,17 +109,26 @@ class LambdaSearch {
 
   Phase phase() const { return phase_; }
 
-  /// kTrain: the λ of each group to train with, from the initial weights.
+  /// kTrain: the λ of each group to train with, from the initial weights: the round's own.
   const std::vector<float>& lambda() const { return lambda_; }
+  /// kTrain: all that the round trains with, its own λ first, no two of them the same: at most
+  /// Settings::parallel.
+  std::vector<std::vector<float>> candidates() const;
 
-  /// kTrain → kPivot, kTrain or kDone: what that training ended with. A diverged training is a
-  /// failed probe: its counts say nothing about sparsity. Returns true when it is the best so far
-  /// (keep its weights): one that met the target, else the least distance, then the least sum of
-  /// relative misses, then the earlier. Throws InternalError in another phase, or for a wrong
-  /// number of counts or a negative one.
-  bool report_probe(const std::vector<std::int64_t>& nnz, bool diverged);
+  /// kTrain → kPivot, kTrain or kDone: what each candidate's training ended with. A diverged
+  /// training is a failed probe: its counts say nothing about sparsity. Returns true when
+  /// nearest() is the best so far (keep its weights): one that met the target, else the least
+  /// distance, then the least sum of relative misses, then the earlier. Throws InternalError in
+  /// another phase, or for a wrong number of reports, of counts, or a negative one.
+  bool report_round(const std::vector<Report>& reports);
+  /// Of a round with one candidate.
+  bool report_probe(const std::vector<std::int64_t>& nnz, bool diverged) {
+    return report_round({{nnz, diverged}});
+  }
+  /// Which candidate of the round reported last is its best; 0 where all of them diverged.
+  std::size_t nearest() const { return nearest_; }
 
-  /// kPivot: the brackets for which order statistics at the weights just trained are wanted.
+  /// kPivot: the brackets for which order statistics at the weights of nearest() are wanted.
   const std::vector<PivotQuery>& queries() const { return queries_; }
 
   /// kPivot → kTrain: for each query the lower median of |g| strictly inside it, or nothing (also
@@ -153,17 +178,22 @@ class LambdaSearch {
   };
 
   // search.cpp
+  void check_reports(const std::vector<Report>& reports) const;
   void score(Probe& probe) const;
   double relative_miss(std::size_t group, std::int64_t nnz) const;
   double sum_of_misses(const Probe& probe) const;
   bool better(const Probe& a, const Probe& b) const;
-  void end_of_training(const Probe& probe);
+  bool choose_best(std::size_t first);
+  void end_of_round(std::span<const Probe> round);
+  std::string why_met() const;
   void finish(std::string reason);
   std::string name(std::size_t group) const;
   std::string why_budget_ended() const;
 
   // ends.cpp
-  void settle_ends(const Probe& probe);
+  void settle_ends(const Probe& own);
+  void settle_others(std::span<const Probe> round);
+  void settle_tried_lo();
   void settle_hi(std::size_t group, float lambda, std::int64_t nnz);
   void settle_lo(std::size_t group, float lambda, std::int64_t nnz);
   void widen(std::size_t group, float lambda, std::int64_t nnz, std::optional<float> next);
@@ -174,7 +204,8 @@ class LambdaSearch {
   static std::optional<float> widened_down(const GroupHistory& history, float lambda);
 
   // rounds.cpp
-  void learn(const Probe& probe);
+  void learn(std::span<const Probe> round);
+  void learn_sides(std::size_t group, std::span<const Probe> round);
   void learn_count(std::size_t group, float lambda, std::int64_t nnz);
   void plan_round(bool diverged);
   bool move_group(std::size_t group);
@@ -182,6 +213,8 @@ class LambdaSearch {
   std::optional<float> proposal(Group& group, std::optional<float> median) const;
   void draw(bool diverged, const std::vector<std::optional<float>>& medians);
   void finish_exhausted();
+  /// The round's own λ is set: those beside it, inside the bracket.
+  void add_others(Interval bracket);
 
   Settings settings_;
   Phase phase_ = Phase::kTrain;
@@ -189,10 +222,13 @@ class LambdaSearch {
   std::size_t required_ = 0;  // groups that must meet their target
   std::vector<Group> groups_;
   std::vector<float> lambda_;
+  std::vector<float> others_;  // of the one group
   std::vector<PivotQuery> queries_;
   std::vector<Probe> probes_;
+  std::int64_t rounds_ = 0;
+  std::size_t nearest_ = 0;
   std::optional<std::size_t> best_;
-  int diverged_running_ = 0;
+  int diverged_running_ = 0;  // rounds, all of each
   std::string reason_;
   std::vector<std::string> notes_;
 };

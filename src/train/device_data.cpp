@@ -10,13 +10,17 @@
 
 namespace cuthresh::train {
 
-DeviceData::DeviceData(Backend& backend, const DataSplit& data, const BatchSettings& settings)
+DeviceData::DeviceData(Backend& backend, const DataSplit& data, const BatchSettings& settings,
+                       const DeviceData* twin)
     : backend_(backend),
       settings_(settings),
       features_(data.train.features),
       outputs_(data.train.outputs),
-      train_(upload(data.train)),
-      test_(upload(data.test)) {
+      rows_(twin != nullptr
+                ? twin->rows_
+                : std::make_shared<const Rows>(Rows{upload(data.train), upload(data.test)})),
+      train_(rows_->train),
+      test_(rows_->test) {
   if (data.train.has_images()) prepare_images(data.train);
   if (settings.batch == 0) return;
   order_ =

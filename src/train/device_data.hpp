@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "backend/backend.hpp"
 #include "core/array.hpp"
@@ -32,7 +33,10 @@ class DeviceData {
  public:
   enum class Part : std::uint8_t { kTrain, kTest };
 
-  DeviceData(Backend& backend, const DataSplit& data, const BatchSettings& settings);
+  /// `twin`, on the same device: its rows, which no step changes, serve here as well. They must
+  /// have arrived there.
+  DeviceData(Backend& backend, const DataSplit& data, const BatchSettings& settings,
+             const DeviceData* twin = nullptr);
 
   std::int64_t rows(Part part) const { return of(part).rows; }
   /// Rows that step `step` of a round trains on: all, or those of a batch, the last of an epoch
@@ -68,6 +72,10 @@ class DeviceData {
   bool moves_images() const { return settings_.crop > 0 || settings_.flip; }
   void gather_images(const Resident& from, std::int64_t first, const std::int64_t* index,
                      std::int64_t rows, const StepRows* of_step);
+  struct Rows {
+    Resident train;
+    Resident test;
+  };
   Resident upload(const Dataset& data) const;
   const Resident& of(Part part) const { return part == Part::kTrain ? train_ : test_; }
 
@@ -75,8 +83,9 @@ class DeviceData {
   BatchSettings settings_;
   std::int64_t features_;
   std::int64_t outputs_;
-  Resident train_;
-  Resident test_;
+  std::shared_ptr<const Rows> rows_;
+  const Resident& train_;
+  const Resident& test_;
 
   // Images as floats, and which slice they are, so that a full batch is made once and not at every
   // step; no rows: none, or moved at random.

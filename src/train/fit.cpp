@@ -29,7 +29,13 @@ Fit::Fit(const FitConfig& config, FitObserver& observer)
       task_(make_task(config_, network_.parameters().list())),
       resumed_(find_checkpoint()),
       folder_(prepare_folder()),
-      trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {}
+      trainer_(backend_, network_, data_, trainer_settings(), task_.groups) {
+  for (std::int64_t i = 1; i < config_.search.parallel; ++i) {
+    beside_.push_back(std::make_unique<Beside>(backend_options(config_), backend_, network_, data_,
+                                               trainer_settings(), task_.groups, trainer_));
+    set_initial(*beside_.back()->chosen.backend, beside_.back()->network.parameters());
+  }
+}
 
 FitResult Fit::run() {
   observer_.note("device: " + chosen_.why);
@@ -47,19 +53,33 @@ FitResult Fit::run() {
 ChosenBackend Fit::choose_backend(const DataSplit& data, const nn::Graph& graph,
                                   const FitConfig& config) {
   check_data(data, config, graph.output().elements());
-  ChosenBackend chosen = make_backend(
-      {config.run.device, config.run.engine, config.run.threads, config.run.precision});
+  ChosenBackend chosen = make_backend(backend_options(config));
   check_operations(*chosen.backend, config, graph);
+  if (config.search.parallel > 1) {
+    chosen.why += "; a room of its own for each of " + std::to_string(config.search.parallel) +
+                  " trainings at the same time";
+  }
   return chosen;
+}
+
+BackendOptions Fit::backend_options(const FitConfig& config) {
+  BackendOptions options{config.run.device, config.run.engine, config.run.threads,
+                         config.run.precision};
+  options.rooms = config.search.parallel;
+  return options;
+}
+
+void Fit::set_initial(Backend& backend, nn::Parameters& parameters) const {
+  if (config_.run.init.empty()) {
+    parameters.initialise(initialisation(config_.model), config_.run.seed);
+  } else {
+    load_initial(backend, parameters, config_.run.init);
+  }
 }
 
 std::unique_ptr<RunFolder> Fit::prepare_folder() {
   // Initial weights first: a bad file is found before anything is made on disk.
-  if (config_.run.init.empty()) {
-    network_.parameters().initialise(initialisation(config_.model), config_.run.seed);
-  } else {
-    load_initial(backend_, network_.parameters(), config_.run.init);
-  }
+  set_initial(backend_, network_.parameters());
   // What was interrupted had the right to the folder, and may have left it with what it had then.
   return std::make_unique<RunFolder>(config_.run.out, config_.run.force || resumed_);
 }
@@ -107,23 +127,41 @@ void Fit::train_dense() {
   if (!cancelled_) dense_ = dense;
 }
 
+StepSample Fit::step_sample(std::int64_t round, std::int64_t step,
+                            const std::vector<double>& lambda,
+                            const std::vector<std::int64_t>& counts, const Sample& sample,
+                            Clock::time_point begin) {
+  return {round,
+          step,
+          lambda,
+          counts,
+          *sample.loss,
+          sample.test ? sample.test->loss : kNoNumber,
+          sample.accuracy,
+          sample.test ? sample.test->accuracy : std::nullopt,
+          seconds_since(begin)};
+}
+
 RoundResult Fit::finish_round(std::int64_t number, const StepStatus& status, bool wants_gradient) {
+  note_execution();
+  if (wants_gradient && status.nonfinite == 0) gradient_of_ = rounds_.size();
+  return scored(trainer_, number, status, wants_gradient);
+}
+
+RoundResult Fit::scored(Trainer& trainer, std::int64_t number, const StepStatus& status,
+                        bool wants_gradient) const {
   RoundResult round;
   round.round = number;
   round.nnz = task_.search_counts(status.nnz);
   round.steps = status.steps;
   round.diverged = status.nonfinite > 0;
-  note_execution();
   round.train_loss = round.test_loss = kNoNumber;
   if (round.diverged) return round;
   // Where the gradient is wanted anyway, for the pivot or the certificate, it brings the loss.
   std::optional<Evaluation> train;
-  if (wants_gradient) {
-    train = trainer_.full_gradient();
-    gradient_of_ = rounds_.size();
-  }
-  if (!train) train = trainer_.evaluate_train();
-  set_scores(round, *train, trainer_.evaluate_test());
+  if (wants_gradient) train = trainer.full_gradient();
+  if (!train) train = trainer.evaluate_train();
+  set_scores(round, *train, trainer.evaluate_test());
   // Finite weights can still give a loss that is not: the network is of no use.
   round.diverged = !std::isfinite(round.train_loss);
   return round;

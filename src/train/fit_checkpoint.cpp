@@ -77,12 +77,17 @@ void Fit::remove_checkpoint() {
 }
 
 std::uint64_t Fit::bytes_to_host() const {
-  return backend_.bytes_to_host() + (resumed_ ? resumed_->bytes_to_host : 0);
+  std::uint64_t bytes = backend_.bytes_to_host() + (resumed_ ? resumed_->bytes_to_host : 0);
+  for (const auto& room : beside_) bytes += room->chosen.backend->bytes_to_host();
+  return bytes;
 }
 
 std::uint64_t Fit::bytes_to_host_search() const {
-  return backend_.bytes_to_host() - trainer_.bytes_looked_at() +
-         (resumed_ ? resumed_->bytes_to_host_search : 0);
+  std::uint64_t bytes = backend_.bytes_to_host() - trainer_.bytes_looked_at() +
+                        (resumed_ ? resumed_->bytes_to_host_search : 0);
+  for (const auto& room : beside_)
+    bytes += room->chosen.backend->bytes_to_host() - room->trainer.bytes_looked_at();
+  return bytes;
 }
 
 }  // namespace cuthresh::train

@@ -30,8 +30,10 @@ class Fit::Reporter {
     const auto now = Clock::now();
     if (now - last_ < std::chrono::milliseconds(100)) return Trainer::Wish::kGoOn;
     last_ = now;
-    fit_.cancelled_ = fit_.observer_.cancelled();
-    if (fit_.cancelled_) return Trainer::Wish::kEnd;
+    if (fit_.observer_.cancelled()) {
+      fit_.cancelled_ = true;
+      return Trainer::Wish::kEnd;
+    }
     due_ = fit_.observer_.wants_progress();
     save_due_ = saves_ && now - saved_ >= std::chrono::duration<double, std::ratio<60>>(
                                               fit_.config_.run.checkpoint_minutes);
@@ -46,10 +48,8 @@ class Fit::Reporter {
     }
     if (sample.loss) {
       progress_.loss = *sample.loss;
-      fit_.history_.add_step({progress_.round, step, progress_.lambda, counts, *sample.loss,
-                              sample.test ? sample.test->loss : kNoNumber, sample.accuracy,
-                              sample.test ? sample.test->accuracy : std::nullopt,
-                              seconds_since(begin_)});
+      fit_.history_.add_step(
+          step_sample(progress_.round, step, progress_.lambda, counts, sample, begin_));
     }
     if (save_due_) save(step, status);
     if (!due_) return;

@@ -16,7 +16,13 @@ FitResult Fit::summarise(const Found& found) {
   result.before_debias = before_debias_;
   result.device = chosen_.why;
   result.target_nnz = task_.target_total();
-  result.best_round = found.have ? static_cast<std::int64_t>(best_round_) + 1 : 0;
+  if (found.have) {
+    result.best_round = rounds_[best_round_].round;
+    result.best_candidate = rounds_[best_round_].candidate;
+  }
+  if (seconds_of_rounds_ > 0.0) {
+    result.candidate_steps_per_second = static_cast<double>(steps_total_) / seconds_of_rounds_;
+  }
   result.achieved = found.have && !cancelled_ &&
                     (found.met || (config_.search.method == "fixed" && task_.targets.empty()));
   result.outcome = outcome(result);

@@ -3,6 +3,7 @@
 // One run of fit(): a search (src/search) asks for trainings, or one training is controlled; a
 // Trainer does them, a RunFolder takes what comes out.
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "io/report.hpp"
 #include "io/run_folder.hpp"
 #include "search/search.hpp"
+#include "train/beside.hpp"
 #include "train/checkpoint.hpp"
 #include "train/prepare.hpp"
 #include "train/task.hpp"
@@ -45,8 +47,8 @@ void set_scores(To& to, const Evaluation& train, const std::optional<Evaluation>
 
 std::string short_number(double value);
 
-/// Its members are defined in fit.cpp, fit_search.cpp (rounds with one λ each), fit_one_run.cpp,
-/// fit_checkpoint.cpp and fit_result.cpp.
+/// Its members are defined in fit.cpp, fit_search.cpp and fit_rounds.cpp (rounds with one λ a
+/// training), fit_one_run.cpp, fit_checkpoint.cpp and fit_result.cpp.
 class Fit {
  public:
   Fit(const FitConfig& config, FitObserver& observer);
@@ -68,6 +70,8 @@ class Fit {
 
   static ChosenBackend choose_backend(const DataSplit& data, const nn::Graph& graph,
                                       const FitConfig& config);
+  static BackendOptions backend_options(const FitConfig& config);
+  void set_initial(Backend& backend, nn::Parameters& parameters) const;
   std::unique_ptr<RunFolder> prepare_folder();
   std::int64_t sample_every() const;
   TrainerSettings trainer_settings() const;
@@ -79,8 +83,16 @@ class Fit {
   StepStatus train(std::int64_t round, const std::vector<float>& lambda, const StopRule& rule);
   /// The same training without a penalty, for comparison; leaves other weights than the best.
   void train_dense();
-  /// The figures of a round that has just ended, from the weights that it left.
+  /// What one of its steps was, where it was sampled.
+  static StepSample step_sample(std::int64_t round, std::int64_t step,
+                                const std::vector<double>& lambda,
+                                const std::vector<std::int64_t>& counts, const Sample& sample,
+                                Clock::time_point begin);
+  /// The figures of a training that has just ended, from the weights that it left; of the first one
+  /// of a round, whose gradient is then in place where it is wanted.
   RoundResult finish_round(std::int64_t number, const StepStatus& status, bool wants_gradient);
+  RoundResult scored(Trainer& trainer, std::int64_t number, const StepStatus& status,
+                     bool wants_gradient) const;
   void keep_round(const RoundResult& round);
   /// How the steps were taken, where that is not what was said before.
   void note_execution();
@@ -89,7 +101,18 @@ class Fit {
   float automatic_lambda_max();
   Found search_lambda();
   void train_round(search::LambdaSearch& search);
-  bool leaves_too_many(const RoundResult& round) const;
+  /// The trainings of a round, all at the same time: the first here, each of the others in a room
+  /// beside this one.
+  std::vector<RoundResult> train_candidates(const std::vector<std::vector<float>>& candidates);
+  StepStatus train_beside(std::size_t candidate, std::int64_t round,
+                          const std::vector<float>& lambda, std::vector<StepSample>& samples);
+  void report_round(search::LambdaSearch& search, std::vector<RoundResult>& ended);
+  /// The network that a candidate has trained.
+  nn::Network& network_of(std::size_t candidate);
+  std::vector<float> values_of(std::size_t candidate);
+  void start_warm(const std::vector<RoundResult>& ended);
+  void note_diverged(const RoundResult& round);
+  void note_throughput(const std::vector<RoundResult>& ended, double seconds);
   void report_pivot(search::LambdaSearch& search);
 
   Found train_controlled();
@@ -129,6 +152,7 @@ class Fit {
   std::optional<Checkpoint> resumed_;  // what this run goes on with
   std::unique_ptr<RunFolder> folder_;
   Trainer trainer_;
+  std::vector<std::unique_ptr<Beside>> beside_;  // for the other candidates of a round
   HistoryCsv history_;
   std::vector<RoundResult> rounds_;
   std::size_t best_round_ = 0;
@@ -138,8 +162,9 @@ class Fit {
   std::optional<NetworkScores> dense_;
   std::optional<NetworkScores> before_debias_;
   std::int64_t steps_total_ = 0;
-  std::string execution_;  // as it was noted
-  bool cancelled_ = false;
+  double seconds_of_rounds_ = 0.0;
+  std::string execution_;                // as it was noted
+  std::atomic<bool> cancelled_ = false;  // all trainings end soon
 };
 
 }  // namespace cuthresh::train

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "cuthresh/error.hpp"
@@ -15,6 +14,7 @@ search::Settings Fit::search_settings() {
   settings.tolerance = config_.sparsity.tolerance;
   settings.groups_required = task_.targets.empty() ? 0 : task_.required;
   settings.max_rounds = c.max_rounds;
+  settings.parallel = c.parallel;
   if (task_.layerwise) {
     settings.names.emplace();
     for (const SearchGroup& group : task_.search_groups) settings.names->push_back(group.name);
@@ -92,43 +92,6 @@ Fit::Found Fit::search_lambda() {
   found.reason = search.reason();
   if (found.have) found.lambda = search.probes()[*search.best()].lambda;
   return found;
-}
-
-void Fit::train_round(search::LambdaSearch& search) {
-  const auto round_start = Clock::now();
-  const auto number = static_cast<std::int64_t>(rounds_.size()) + 1;
-  const std::vector<float> lambda = search.lambda();
-  const StepStatus status = train(number, lambda, stop_rule(config_, task_));
-  const std::string& method = config_.search.method;
-  const bool by_counts = method == "log-midpoint" || method == "interpolate";
-  RoundResult round = finish_round(number, status, !by_counts);
-  round.lambda.assign(lambda.begin(), lambda.end());
-  if (round.diverged) {
-    observer_.note("round " + std::to_string(round.round) + " diverged at step " +
-                   std::to_string(round.steps) + " with λ " + short_number(round.lambda.front()) +
-                   (round.lambda.size() > 1 ? ", …" : "") +
-                   ": non-finite loss; a failed probe. A smaller train.learning_rate may help");
-  }
-  steps_total_ += round.steps;
-  // A cancelled round is not a probe, unless there is nothing else to keep.
-  if (!cancelled_ || (!search.best() && !round.diverged)) {
-    if (search.report_probe(round.nnz, round.diverged)) {
-      network_.parameters().keep_as_best();
-      best_round_ = rounds_.size();
-    }
-    round.hit = !cancelled_ && search.met() && search.best() &&
-                *search.best() + 1 == search.probes().size();
-  }
-  if (config_.search.warm_start && leaves_too_many(round)) network_.parameters().start_from_here();
-  round.seconds = seconds_since(round_start);
-  keep_round(round);
-}
-
-bool Fit::leaves_too_many(const RoundResult& round) const {
-  const auto sum = [](const std::vector<std::int64_t>& v) {
-    return std::accumulate(v.begin(), v.end(), std::int64_t{0});
-  };
-  return !round.diverged && sum(round.nnz) > sum(task_.targets);
 }
 
 void Fit::report_pivot(search::LambdaSearch& search) {

@@ -24,14 +24,16 @@ std::int64_t Trainer::rows_needed(std::int64_t train_rows, std::int64_t batch,
 }
 
 Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
-                 const TrainerSettings& settings, std::span<const std::int32_t> groups)
+                 const TrainerSettings& settings, std::span<const std::int32_t> groups,
+                 Trainer* twin)
     : backend_(backend),
       network_(network),
       settings_(settings),
       outputs_(network.outputs()),
       data_(backend, data,
             {settings.loss == LossKind::kCrossEntropy, settings.batch, settings.seed,
-             network.max_rows(), settings.random_crop, settings.random_flip}),
+             network.max_rows(), settings.random_crop, settings.random_flip},
+            twin != nullptr ? twin->arrived_data() : nullptr),
       sum_(backend, 1),
       graphs_(backend, settings.execution, settings.longest_chunk),
       small_(backend, network, settings.execution, data_.batch_rows(0)) {
@@ -58,6 +60,11 @@ Trainer::Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
     if (!constant) rates_.emplace(backend, schedule);
   }
   backend.set_rate(*plan_, {learning_rate, settings.momentum});
+}
+
+const DeviceData* Trainer::arrived_data() {
+  backend_.synchronize();
+  return &data_;
 }
 
 float Trainer::gradient_scale(std::int64_t rows) const {

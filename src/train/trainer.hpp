@@ -80,9 +80,12 @@ class Trainer {
   static std::int64_t rows_needed(std::int64_t train_rows, std::int64_t batch,
                                   std::int64_t floats_a_row);
 
-  /// `groups`: for each parameter its group, or −1 for one that is not penalised.
+  /// `groups`: for each parameter its group, or −1 for one that is not penalised. `twin`: a trainer
+  /// on the same device, maybe by another room, with the same data and settings, whose rows serve
+  /// both; it outlives this one.
   Trainer(Backend& backend, nn::Network& network, const DataSplit& data,
-          const TrainerSettings& settings, std::span<const std::int32_t> groups);
+          const TrainerSettings& settings, std::span<const std::int32_t> groups,
+          Trainer* twin = nullptr);
 
   /// After a step that was looked at: its number from 1, the status, what was sampled. A step that
   /// was enqueued after the stop is neither sampled nor reported.
@@ -134,6 +137,7 @@ class Trainer {
   std::vector<std::uint64_t> nonzeros() { return backend_.read_nonzeros(*plan_); }
 
  private:
+  const DeviceData* arrived_data();
   /// A plan to look at these parameters with, each a group of its own, or all of them one.
   std::unique_ptr<ProxPlan> look_plan(std::span<const std::size_t> parameters, bool together);
   /// What a pass over rows leaves behind.

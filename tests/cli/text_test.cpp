@@ -13,6 +13,7 @@ namespace cuthresh::command {
 namespace {
 
 using testing::AllOf;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -151,6 +152,8 @@ TEST(RoundLine, SaysHowItEnded) {
   EXPECT_THAT(round_line(round, 100, kAscii), HasSubstr("  accuracy 87.5 % train, 75.0 % test  "));
   round.hit = true;
   EXPECT_THAT(round_line(round, 0, kAscii), AllOf(HasSubstr("round 2  "), HasSubstr("target met")));
+  round.candidate = 3;
+  EXPECT_THAT(round_line(round, 9, kAscii), HasSubstr("round 2/9 (3)  "));
   round.diverged = true;
   EXPECT_THAT(round_line(round, 100, kAscii), AllOf(HasSubstr("diverged"), Not(HasSubstr("nnz"))))
       << "the counts of a diverged round mean nothing";
@@ -170,6 +173,8 @@ FitResult result() {
   r.seconds = 31.2;
   r.folder = "runs/mg";
   r.rounds.resize(3);
+  r.rounds.back().round = 3;
+  r.candidate_steps_per_second = 3354.2;
   LayerResult layer;
   layer.name = "fc1";
   layer.numel = 768;
@@ -200,7 +205,10 @@ TEST(Summary, SaysHowTheTargetWasMet) {
               AllOf(HasSubstr("2,001 nonzero (92.1 % zeros)"), HasSubstr("crossing")));
   EXPECT_THAT(line_of(text, "λ"), HasSubstr("1.920e-04"));
   EXPECT_THAT(line_of(text, "loss"), HasSubstr("0.01497 train, 0.01507 test"));
-  EXPECT_THAT(line_of(text, "effort"), HasSubstr("3 rounds, 104,643 steps, 31.2 s"));
+  EXPECT_THAT(line_of(text, "effort"), EndsWith("3 rounds, 104,643 steps, 31.2 s"));
+  config.search.parallel = 4;
+  EXPECT_THAT(line_of(summary(result(), config, kUnicode), "effort"),
+              EndsWith("31.2 s, 3,354 candidate-steps a second with up to 4 at the same time"));
   EXPECT_THAT(line_of(text, "files"), HasSubstr("runs/mg/"));
   EXPECT_THAT(line_of(text, "fc1"),
               AllOf(HasSubstr("768"), HasSubstr("300"), HasSubstr("5.00e-01")));

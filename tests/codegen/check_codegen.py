@@ -37,30 +37,34 @@ class Row:
     stores: int = 0
 
 
-# 64 registers let 1024 threads share a multiprocessor, 80 let 768. The first row that matches counts.
+# 64 registers let 1024 threads share a multiprocessor, 80 let 768. The first row that matches counts. A step's extras
+# stand before its threads a block, ELi8ELj256: zeros skipped.
 TABLE = (
     # What is not zero alone: 80 registers, with which 768 threads have 96 KiB in flight.
-    Row(r"prox_step_kernelIfNS_13ThresholdStepIfEE.*ELi8ELj", 80, in_flight=4, stores=5),
-    Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi8ELj", 80, in_flight=8, stores=5),
-    Row(r"prox_step_kernel.*ELi8ELj", 80, in_flight=5, stores=6),
+    Row(r"prox_step_kernelIfNS_13ThresholdStepIfEE.*ELi8ELj256", 80, in_flight=4, stores=5),
+    Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi8ELj256", 80, in_flight=8, stores=5),
+    Row(r"prox_step_kernel.*ELi8ELj256", 80, in_flight=5, stores=6),
     # The threshold alone, and the second half of an exact step, read w only.
-    Row(r"prox_step_kernelIfNS_13ThresholdStepIfEE", 64, in_flight=4, stores=5),
+    Row(r"prox_step_kernel.*ThresholdStep.*ELi[04]ELj256", 64, in_flight=4, stores=4),
     # The support's bits are read between the loads of w and g and the stores.
     Row(r"prox_step_kernelIf.*FrozenSupport", 64, in_flight=6, stores=5),
     Row(r"control_kernel", 64),
     Row(r"copy_counts_kernel", 32),
     Row(r"keep_(begin|lambda|ties)_kernel", 48),
     Row(r"share_begin_kernel", 48),
-    Row(r"share_pick_kernel", 64),
+    Row(r"share_pick_kernel", 128),  # two blocks a multiprocessor
     Row(r"support_kernel", 64),
     Row(r"refresh_master_kernel", 40),
-    # float32: eight loads; with momentum or 16-bit weights 6 of three arrays; the certificate's state leaves 3 or 4.
-    Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi0ELj", 64, in_flight=8, stores=5),
-    Row(r"prox_step_kernelIf.*ELi0ELj", 64, in_flight=6, stores=6),
-    Row(r"prox_step_kernelIf.*ELi[123]ELj", 64, in_flight=3, stores=2),
-    Row(r"prox_step_kernelId.*ELi0ELj", 64, in_flight=8, stores=5),
-    Row(r"prox_step_kernel.*ELi0ELj", 64, in_flight=6, stores=6),
-    Row(r"prox_step_kernel.*ELi[123]ELj", 80, in_flight=3, stores=2),
+    # float32: eight loads, with momentum six of three arrays; the certificate's state leaves 3 or 4.
+    Row(r"prox_step_kernelIfNS_9PlainStepIfEE.*ELi0ELj256", 64, in_flight=8, stores=5),
+    Row(r"prox_step_kernelIf.*ELi0ELj256", 64, in_flight=6, stores=6),
+    Row(r"prox_step_kernelIf.*ELi[123]ELj256", 64, in_flight=3, stores=2),
+    # float64 has half as many entries a load. 16-bit weights: a unit of gradients is two of master copies and momentum.
+    Row(r"prox_step_kernelIdNS_9PlainStepIdEE.*ELi0ELj256", 80, in_flight=8, stores=5),
+    Row(r"prox_step_kernelId.*ELi0ELj256", 80, in_flight=6, stores=6),
+    Row(r"prox_step_kernel.*PlainStep.*ELi0ELj256", 80, in_flight=6, stores=6),
+    Row(r"prox_step_kernel.*ELi0ELj256", 80, in_flight=5, stores=5),
+    Row(r"prox_step_kernel.*ELi[123]ELj256", 80, in_flight=3, stores=2),
     Row(r"count_nonzero_kernel", 64, in_flight=8),
     Row(r"kkt_residual_kernel", 64, in_flight=4),
     Row(r"select_count_kernel", 64, loads=4),

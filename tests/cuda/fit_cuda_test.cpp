@@ -89,6 +89,20 @@ TEST_F(CudaFit, ASearchIsTheCpusToTheBit) {
   expect_the_same(tiny());
 }
 
+TEST_F(CudaFit, ThreeTrainingsAtTheSameTimeToo) {
+  FitConfig config = tiny();
+  config.search.max_rounds = 2;
+  config.search.parallel = 3;
+  config.run.threads = 3;
+  config.search.stop = "converged";
+  config.sparsity.tolerance = 0.0;
+  config.train.batch = 20;
+  config.train.eval_every = kNever;
+  expect_the_same(config);
+  EXPECT_EQ(simt::live_allocations(), 0u);
+  EXPECT_EQ(simt::recording().violations(), std::vector<std::string>());
+}
+
 TEST_F(CudaFit, LayerwiseWithAnAutomaticBracketToo) {
   FitConfig config = tiny();
   config.model.activation = "tanh";

@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "cpu/cpu_backend.hpp"
 #include "gpu/support.hpp"
 #include "support/parity_tables.hpp"
+#include "train/together.hpp"
 #include "train/trainer.hpp"
 
 namespace cuthresh::testing {
@@ -169,6 +171,41 @@ TEST(Stops, AreToldToTheHostThroughMappedMemory) {
     room->synchronize();
     EXPECT_EQ(room->known_to_have_stopped(*plan), run % 2 == 0) << run;
     EXPECT_EQ(room->read_status(*plan).steps, run % 2 == 0 ? 8 : 200) << run;
+  }
+}
+
+/// A training of its own, with its rows or those of another one.
+struct Training {
+  explicit Training(const DataSplit& data, Training* twin = nullptr)
+      : network(*room, kPaperNet, 1000),
+        trainer(*room, network, data, {train::LossKind::kMse, 0.1f, 100, 0, 123}, kGroups,
+                twin == nullptr ? nullptr : &twin->trainer) {
+    network.parameters().initialise(nn::Initialisation::kPytorch, 123);
+  }
+  void run(float lambda) {
+    trainer.run(std::vector<float>(4, lambda), {}, sized(600, 40), {});
+    weights = weights_of(*room, network);
+  }
+  std::unique_ptr<Backend> room = cuda::make_cuda_backend(cuda::Precision::kFp32);
+  nn::Network network;
+  train::Trainer trainer;
+  std::vector<std::uint32_t> weights;
+};
+
+TEST(TrainingsTogether, ShareRowsAndHaveTheBitsOfOneAlone) {
+  const DataSplit data = reference_data();
+  constexpr std::size_t kTrainings = 4;
+  const auto lambda_of = [](std::size_t i) { return 1e-4f * static_cast<float>(i + 1); };
+  std::vector<std::unique_ptr<Training>> all;
+  for (std::size_t i = 0; i < kTrainings; ++i) {
+    all.push_back(std::make_unique<Training>(data, i == 0 ? nullptr : all.front().get()));
+  }
+  train::run_together(
+      kTrainings, [&](std::size_t i) { all[i]->run(lambda_of(i)); }, [] {}, [] {});
+  for (std::size_t i = 0; i < kTrainings; ++i) {
+    Training alone(data);
+    alone.run(lambda_of(i));
+    EXPECT_EQ(all[i]->weights, alone.weights) << i;
   }
 }
 

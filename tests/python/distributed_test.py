@@ -94,6 +94,38 @@ def sharded_training(rank, divided=True):
     return outcomes
 
 
+def has_fully_shard():
+    """PyTorch 1.13's torch.distributed.fsdp does not load in every Python that it runs in: not asked."""
+    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6)
+
+
+def fully_sharded(rank):
+    """Parameters that are DTensors, each rank with some of their rows."""
+    from torch.distributed.fsdp import fully_shard
+    outcomes = []
+    for fused in (True, False):
+        model = mlp(8, 25, 3, seed=5)  # 25 rows: 13 and 12
+        if rank is not None:
+            fully_shard(model)
+        pairs = list(model.named_parameters())
+        optimizer = (ProxSGD(pairs, lr=0.1, momentum=0.9, penalise="[02].weight") if fused
+                     else torch.optim.SGD(pairs, lr=0.1, momentum=0.9))
+        controller = SparsityController(optimizer, target=0.9, steps=60, per_layer=fused,
+                                        process_group=dist.group.WORLD if rank is not None else None)
+        random = generator(11)
+        for _ in range(60):
+            x = torch.randn(16, 8, generator=random)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), (x[:, 0] > 0).long()).backward()
+            optimizer.step()
+            controller.step()
+        report = controller.report()
+        whole = [p.full_tensor() if rank is not None else p for _, p in pairs]
+        outcomes.append(([line.nonzeros for line in report.layers], report.exact, report.weights,
+                         [p.detach().flatten().tolist() for p in whole]))
+    return outcomes
+
+
 def cut_with_ties(rank):
     outcomes = []
     random = generator(7)
@@ -129,6 +161,16 @@ class TwoRanks(unittest.TestCase):
             self.assertEqual([a + b for a, b in zip(here, there)], counts)
             self.assertEqual(sum(counts), sum(counts_alone))
             self.assertTrue(all(here), "both ranks keep some")
+
+    @unittest.skipUnless(has_fully_shard(), "torch.distributed.fsdp.fully_shard: needs PyTorch 2.6")
+    def test_fully_sharded_parameters_get_what_whole_ones_do(self):
+        first, second = on_two_ranks(fully_sharded)
+        self.assertEqual(first, second)
+        for (counts, exact, weights, values), alone in zip(first, fully_sharded(None)):
+            self.assertTrue(exact)
+            self.assertEqual((sum(counts), weights), (sum(alone[0]), alone[2]))
+            self.assertEqual([sum(x != 0 for x in layer) for layer in values[::2]], counts)
+            self.assertEqual([len(layer) for layer in values], [len(layer) for layer in alone[3]])
 
     def test_the_cut_is_a_full_sort_s_with_ties_by_rank_and_index(self):
         for (whole, a, wanted), (_, b, _) in zip(*on_two_ranks(cut_with_ties)):

@@ -166,6 +166,8 @@ TEST(Config, BadValuesNamePlaceKeyValueAndRemedy) {
       {"search", "method = \"bisect\"", "", {"search.method", "one of one-run, gradient-median, log-midpoint, interpolate, fixed"}},
       {"search", "method = \"fixed\"\nlambda = 0.1\nwarm_start = true", "", {"search.warm_start", "trains once", "interpolate"}},
       {"search", "method = \"one-run\"\nwarm_start = true", "", {"search.warm_start", "trains once"}},
+      {"search", "method = \"one-run\"\nparallel = 2", "", {"search.parallel", "trains once", "interpolate"}},
+      {"search", "parallel = 0", "", {"search.parallel", "from 1 to 64", "(got 0)"}},
       {"search", "stop = \"firsthit\"", "", {"search.stop", "did you mean \"first-hit\"?"}},
       {"search", "max_rounds = 0", "", {"search.max_rounds", "from 1 to", "(got 0)"}},
       {"search", "first_hit_after = 50", "", {"search.first_hit_after", "train.steps = 50"}},

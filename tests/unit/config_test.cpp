@@ -54,6 +54,7 @@ TEST(Config, ReadsEveryKey) {
     stop = "converged"
     lambda = [1e-7, 1e-3]
     max_rounds = 9
+    parallel = 1
     first_hit_after = 2
     [run]
     seed = 5

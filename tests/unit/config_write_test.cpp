@@ -136,6 +136,8 @@ FitConfig random_config(std::mt19937_64& rng) {
   c.search.max_rounds = below(1000) + 1;
   c.search.first_hit_after = below(2);
   if (c.search.method != "one-run") c.search.warm_start = below(2) == 0;
+  const bool one_lambda = c.sparsity.layers.size() < 2 && c.sparsity.allocation == "none";
+  if (c.search.method != "one-run" && one_lambda) c.search.parallel = below(5) + 1;
   c.search.compare_dense = below(2) == 0;
   c.run.seed = rng() >> 1;
   c.run.out = text();

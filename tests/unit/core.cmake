@@ -11,6 +11,6 @@ cth_test(select_test select_test.cpp select_large_test.cpp)
 cth_test(threads_test threads_test.cpp)
 cth_test(trainer_test trainer_test.cpp)
 cth_test(path_test path_test.cpp)
-cth_test(fit_test fit_test.cpp fit_one_run_test.cpp fit_report_test.cpp fit_rounds_test.cpp
+cth_test(fit_test fit_test.cpp fit_one_run_test.cpp fit_report_test.cpp fit_parallel_test.cpp fit_rounds_test.cpp
           fit_targets_test.cpp)
 cth_test(resume_test fit_resume_test.cpp trainer_resume_test.cpp)

@@ -202,6 +202,34 @@ TEST_P(DeviceRows, OnlyTrainingStepsMoveImages) {
   }
 }
 
+TEST_P(DeviceRows, ServeAnotherRoomAsWell) {
+  Random random(405);
+  SCOPED_TRACE(::testing::Message() << "seed " << random.seed());
+  const DataSplit sets[] = {{pictures(11, random), pictures(7, random)},
+                            {numbers(11, 3, random), numbers(7, 3, random)}};
+  for (const DataSplit& split : sets) {
+    const bool labels = split.train.has_images();
+    const auto first = GetParam().make();
+    const auto second = GetParam().make();
+    std::optional<DeviceData> one;
+    const train::BatchSettings settings{labels, 4, 9, 6, 0, false};
+    one.emplace(*first, split, settings);
+    first->synchronize();
+    DeviceData two(*second, split, settings, &*one);
+    const train::Batch mine = two.slice(Part::kTrain, 1, 6);
+    const train::Batch its = one->slice(Part::kTrain, 1, 6);
+    EXPECT_EQ(mine.labels, its.labels);
+    EXPECT_EQ(mine.targets, its.targets);
+    EXPECT_EQ(mine.inputs == its.inputs, !labels) << "images become floats in each room";
+    expect_rows(*second, two.slice(Part::kTrain, 1, 6), split.train, consecutive(1, 6), labels);
+    const auto order = train::epoch_order(11, 9, 0);
+    expect_rows(*second, two.batch(1), split.train, {order[4], order[5], order[6], order[7]},
+                labels);
+    one.reset();
+    expect_rows(*second, two.slice(Part::kTest, 1, 6), split.test, consecutive(1, 6), labels);
+  }
+}
+
 TEST_P(DeviceRows, MoreRowsThanRoomAreRefused) {
   Random random(404);
   const auto room = GetParam().make();

@@ -275,6 +275,8 @@ FitResult sample_result() {
   result.numel = 25408;
   result.target_nnz = 2000;
   result.best_round = 2;
+  result.best_candidate = 3;
+  result.candidate_steps_per_second = 1500.5;
   result.steps_total = (std::int64_t{1} << 53) + 1;
   result.train_loss = 0.1;
   result.test_loss = std::numeric_limits<double>::quiet_NaN();
@@ -288,7 +290,7 @@ FitResult sample_result() {
   result.layers = {{"fc1", 768, 700, 650, 1e-4, 0.25, std::nullopt, true, 0.125},
                    {"fc2", 16384, 1299, std::nullopt, 0.0, std::nullopt, 0.5, false}};
   result.rounds = {{1, {1e-3, 2e-3}, {3, 4}, 500, NAN, NAN, false, true, 0.5},
-                   {2, {1e-4}, {1999}, 499, 0.1, 1.0 / 3.0, true, false, 0.75, 0.5, 0.25}};
+                   {2, {1e-4}, {1999}, 499, 0.1, 1.0 / 3.0, true, false, 0.75, 0.5, 0.25, 3}};
   return result;
 }
 
@@ -303,7 +305,7 @@ TEST(Report, ResultJsonHoldsEveryKey) {
     "schema": "cuthresh/result/1", "version": "9.8.7", "achieved": true, "outcome": "crossed",
     "why_stopped": "reached 1999 of 2000 \u2014 \"in band\"", "nnz": 1999, "numel": 25408,
     "target_nnz": 2000, "tolerance": 0.05, "sparsity": 0.921323992443325, "rounds": 2,
-    "best_round": 2, "steps_total": 9007199254740993, "train_loss": 0.1, "test_loss": null,
+    "trainings": 2, "best_round": 2, "best_candidate": 3, "candidate_steps_per_second": 1500.5, "steps_total": 9007199254740993, "train_loss": 0.1, "test_loss": null,
     "train_accuracy": 0.875, "test_accuracy": null, "dense": {"steps": 500, "train_loss": 0.05,
       "test_loss": null, "train_accuracy": 0.9375, "test_accuracy": null},
     "before_debias": {"steps": 400, "train_loss": 0.25, "test_loss": 0.5, "train_accuracy": null,
@@ -315,9 +317,9 @@ TEST(Report, ResultJsonHoldsEveryKey) {
       {"name": "fc2", "numel": 16384, "nnz": 1299, "target_nnz": null, "shared_target_nnz": null, "lambda": 0.0,
        "kkt_nonzero": null, "kkt_zero": 0.5, "gradient_nonzero": null, "reached": false}],
     "rounds_detail": [
-      {"round": 1, "lambda": [1e-3, 2e-3], "nnz": [3, 4], "steps": 500, "train_loss": null,
+      {"round": 1, "candidate": 1, "lambda": [1e-3, 2e-3], "nnz": [3, 4], "steps": 500, "train_loss": null,
        "test_loss": null, "train_accuracy": null, "test_accuracy": null, "hit": false, "diverged": true, "seconds": 0.5},
-      {"round": 2, "lambda": [1e-4], "nnz": [1999], "steps": 499, "train_loss": 0.1,
+      {"round": 2, "candidate": 3, "lambda": [1e-4], "nnz": [1999], "steps": 499, "train_loss": 0.1,
        "test_loss": 0.3333333333333333, "train_accuracy": 0.5, "test_accuracy": 0.25, "hit": true, "diverged": false, "seconds": 0.75}]})");
   EXPECT_EQ(nlohmann::json::parse(text), expected);
 }

@@ -87,8 +87,9 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
   out << "pivot " << static_cast<int>(c.settings.pivot) << ", medians " << c.pivots << ", λ ["
       << c.settings.lambda_lo << ", " << c.settings.lambda_hi << "], tolerance "
       << c.settings.tolerance << ", required " << c.settings.groups_required << ", rounds "
-      << c.settings.max_rounds << ", shape " << static_cast<int>(c.world.shape) << ", coupling "
-      << c.world.coupling << ", diverging " << c.world.diverging << ", seed " << c.world.seed;
+      << c.settings.max_rounds << ", parallel " << c.settings.parallel << ", shape "
+      << static_cast<int>(c.world.shape) << ", coupling " << c.world.coupling << ", diverging "
+      << c.world.diverging << ", seed " << c.world.seed;
   for (std::size_t g = 0; g < c.world.numel.size(); ++g) {
     out << "; group " << g << ": " << c.settings.targets[g] << " of " << c.world.numel[g] << " at "
         << c.world.scale[g];
@@ -120,6 +121,7 @@ Case draw_case() {
   c.settings.tolerance = *rc::gen::element(0.0, 0.001, 0.05);
   c.settings.groups_required = *rc::gen::inRange<std::int64_t>(0, static_cast<int>(groups) + 1);
   c.settings.max_rounds = *rc::gen::inRange<std::int64_t>(1, 80);
+  if (groups == 1) c.settings.parallel = *rc::gen::element<std::int64_t>(1, 1, 2, 3, 4, 9);
   c.pivots = *rc::gen::inRange(0, 4);
   return c;
 }
@@ -147,25 +149,42 @@ class Follower {
 
   /// Runs to the end, checking at each step what must hold there.
   const LambdaSearch& run() {
-    std::int64_t trainings = 0;
+    std::int64_t rounds = 0;
     std::int64_t pivots = 0;
     while (search_.phase() != Phase::kDone) {
       if (search_.phase() == Phase::kTrain) {
-        RC_ASSERT(++trainings <= case_.settings.max_rounds);
+        RC_ASSERT(++rounds <= case_.settings.max_rounds);
         train();
+        RC_ASSERT(search_.probes().back().round == rounds);
       } else {
-        RC_ASSERT(++pivots <= trainings);
+        RC_ASSERT(++pivots <= rounds);
         answer();
       }
     }
-    RC_ASSERT(static_cast<std::int64_t>(search_.probes().size()) == trainings);
+    RC_ASSERT(search_.probes().size() == tried_.size());
     RC_ASSERT(!search_.reason().empty());
     return search_;
   }
 
  private:
   void train() {
-    const std::vector<float> lambda = search_.lambda();
+    const std::vector<std::vector<float>> candidates = search_.candidates();
+    RC_ASSERT(candidates.front() == search_.lambda());
+    RC_ASSERT(static_cast<std::int64_t>(candidates.size()) <= case_.settings.parallel);
+    std::vector<Report> reports;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      reports.push_back(train(candidates[i], i > 0));
+    }
+    const auto before = search_.best();
+    const bool kept = search_.report_round(reports);
+    RC_ASSERT(kept == (search_.best() != before));
+    const std::size_t first = search_.probes().size() - reports.size();
+    if (kept) RC_ASSERT(*search_.best() == first + search_.nearest());
+    RC_ASSERT(!(kept && reports[search_.nearest()].diverged));
+    for (std::size_t g = 0; g < outer_.size(); ++g) note_confirmed(g);
+  }
+
+  Report train(const std::vector<float>& lambda, bool beside) {
     RC_ASSERT(lambda.size() == outer_.size());
     for (std::size_t g = 0; g < lambda.size(); ++g) {
       RC_ASSERT(std::isfinite(lambda[g]));
@@ -173,17 +192,14 @@ class Follower {
       if (outer_[g]) {
         RC_ASSERT(lambda[g] >= outer_[g]->lo);
         RC_ASSERT(lambda[g] <= outer_[g]->hi);
+        if (beside) RC_ASSERT(lambda[g] > outer_[g]->lo && lambda[g] < outer_[g]->hi);
       }
     }
     RC_ASSERT(tried_.insert(lambda).second);
     const bool diverged = case_.world.diverges(lambda);
     auto nnz = case_.world.counts(lambda);
     if (diverged) nnz = case_.settings.targets;  // bait: a diverged count must not be believed
-    const auto before = search_.best();
-    const bool kept = search_.report_probe(nnz, diverged);
-    RC_ASSERT(kept == (search_.best() != before));
-    RC_ASSERT(!(kept && diverged));
-    for (std::size_t g = 0; g < lambda.size(); ++g) note_confirmed(g);
+    return {nnz, diverged};
   }
 
   void answer() {
@@ -274,9 +290,9 @@ RC_GTEST_PROP(SearchProperty, EndsInBudgetInsideTheConfirmedBracketWithoutRepeat
   bool met = false;
   RC_ASSERT(search.best() == best_by_definition(c, search.probes(), met));
   RC_ASSERT(search.met() == met);
-  for (std::size_t i = 0; i + 1 < search.probes().size(); ++i) RC_ASSERT(!search.probes()[i].met);
   const auto& probes = search.probes();
-  const bool budget_left = static_cast<std::int64_t>(probes.size()) < c.settings.max_rounds;
+  for (const Probe& p : probes) RC_ASSERT(!p.met || p.round == probes.back().round);
+  const bool budget_left = probes.back().round < c.settings.max_rounds;
   if (!met && budget_left && c.world.shape == Shape::kMonotone && c.world.diverging == 0 &&
       c.world.numel.size() == 1) {
     // An early end of a search for one group on a monotone curve has only two reasons: no bracket,

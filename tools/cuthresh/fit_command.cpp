@@ -91,6 +91,7 @@ const CLI::App* add_fit(CLI::App& app, FitArguments& arguments) {
       "Examples:\n"
       "  cuthresh fit examples/mackey_glass_single.toml\n"
       "  cuthresh fit mg.toml --set sparsity.target_nnz=500 --set model.activation=tanh\n"
+      "  cuthresh fit mg.toml --set search.method=interpolate --set search.parallel=4 --threads 4\n"
       "  cuthresh fit mg.toml --set sparsity.layers.fc1=650 --out runs/b --force --json\n"
       "\n"
       "Ctrl-C ends the search and keeps the best network (exit status 3); a second one ends at "

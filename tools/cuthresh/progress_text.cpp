@@ -73,6 +73,8 @@ std::string progress_log_line(const Progress& p, const Style& style) {
 }
 
 std::string round_line(const RoundResult& round, std::int64_t max_rounds, const Style& style) {
+  std::string which = round_segment(round.round, max_rounds);
+  if (round.candidate > 1) which += fmt::format(" ({})", round.candidate);
   const std::int64_t nnz = std::accumulate(round.nnz.begin(), round.nnz.end(), std::int64_t{0});
   std::string counts = "nnz " + grouped(nnz);
   if (round.nnz.size() > 1) {
@@ -89,8 +91,7 @@ std::string round_line(const RoundResult& round, std::int64_t max_rounds, const 
   } else if (round.hit) {
     verdict = "target met";
   }
-  return joined({round_segment(round.round, max_rounds), lambda_segment(round.lambda, style),
-                 round.diverged ? "" : counts,
+  return joined({which, lambda_segment(round.lambda, style), round.diverged ? "" : counts,
                  fmt::format("loss {} train, {} test", loss_text(round.train_loss),
                              loss_text(round.test_loss)),
                  accuracy, grouped(round.steps) + " steps", duration(round.seconds), verdict});

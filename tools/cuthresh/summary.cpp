@@ -129,6 +129,17 @@ std::string layer_table(const FitResult& result, const Style& style) {
          lambda + "; 0 is a stationary point.\n";
 }
 
+std::string effort(const FitResult& result, const FitConfig& config) {
+  const std::int64_t rounds = result.rounds_done();
+  std::string text =
+      fmt::format("{} {}, {} steps, {}", grouped(rounds), rounds == 1 ? "round" : "rounds",
+                  grouped(result.steps_total), duration(result.seconds));
+  if (config.search.parallel == 1 || !result.candidate_steps_per_second) return text;
+  return text + fmt::format(", {} candidate-steps a second with up to {} at the same time",
+                            grouped(std::llround(*result.candidate_steps_per_second)),
+                            config.search.parallel);
+}
+
 }  // namespace
 
 std::string summary(const FitResult& result, const FitConfig& config, const Style& style) {
@@ -146,10 +157,7 @@ std::string summary(const FitResult& result, const FitConfig& config, const Styl
                            losses(*result.before_debias), grouped(result.before_debias->steps))});
   }
   if (result.dense) facts.row({"dense", dense_text(result)});
-  const auto rounds = static_cast<std::int64_t>(result.rounds.size());
-  facts.row({"effort",
-             fmt::format("{} {}, {} steps, {}", grouped(rounds), rounds == 1 ? "round" : "rounds",
-                         grouped(result.steps_total), duration(result.seconds))});
+  facts.row({"effort", effort(result, config)});
   if (!result.device.empty()) facts.row({"device", printable(result.device)});
   if (!result.why_stopped.empty()) facts.row({"ended", printable(result.why_stopped)});
   facts.row({"files", printable(result.folder) +

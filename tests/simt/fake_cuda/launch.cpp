@@ -75,12 +75,16 @@ cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value) {
 
 extern "C" {
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   return api(graph_call("cudaStreamBeginCapture", CallKind::kHandle, stream),
              {Capture::kAllowed, true}, [&](Call&) {
                if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
                if (stream->graph != nullptr) return cudaErrorInvalidValue;
                stream->graph = new CUgraph_st;
+               stream->only_thread.reset();
+               if (mode == cudaStreamCaptureModeThreadLocal) {
+                 stream->only_thread = std::this_thread::get_id();
+               }
                stream->invalidated = false;
                return cudaSuccess;
              });

@@ -132,9 +132,12 @@ void set_last_error(cudaError_t error) {
   last_error = error;
 }
 
+bool is_capture_here(cudaStream_t s) {
+  return s->graph != nullptr && (!s->only_thread || s->only_thread == std::this_thread::get_id());
+}
+
 bool any_capture() {
-  const auto captured = [](cudaStream_t s) { return s->graph != nullptr; };
-  return std::any_of(state().streams.begin(), state().streams.end(), captured);
+  return std::any_of(state().streams.begin(), state().streams.end(), is_capture_here);
 }
 
 cudaError_t enter(const Call& call, const Traits& traits) {
@@ -157,7 +160,8 @@ cudaError_t enter(const Call& call, const Traits& traits) {
                                 " during capture");
     }
     if (captured) {
-      for (cudaStream_t stream : s.streams) stream->invalidated = stream->graph != nullptr;
+      for (cudaStream_t stream : s.streams)
+        stream->invalidated = stream->invalidated || is_capture_here(stream);
       return default_stream ? cudaErrorStreamCaptureImplicit : cudaErrorStreamCaptureUnsupported;
     }
   }

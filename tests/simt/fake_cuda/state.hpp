@@ -11,8 +11,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -28,6 +30,7 @@ struct CUstream_st {
   int device = 0;
   CUgraph_st* graph = nullptr;  // while it is captured
   bool invalidated = false;
+  std::optional<std::thread::id> only_thread = {};  // whose calls it forbids; none: everybody's
 };
 struct CUevent_st {
   std::int64_t nanoseconds = -1;  // never recorded
@@ -122,6 +125,8 @@ void enqueue(cudaStream_t stream, F function, cudaGraphNodeType type = cudaGraph
 /// The allocation that [pointer, pointer + bytes) lies in; null when there is none.
 const Allocation* find_allocation(const void* pointer, std::size_t bytes = 1);
 bool is_device_memory(const void* pointer, std::size_t bytes);
+/// A capture that forbids calls of this thread.
+bool is_capture_here(cudaStream_t stream);
 bool any_capture();
 
 /// Nearest value with a 10-bit mantissa, ties away from zero, as tensor cores are fed.
