@@ -1,6 +1,5 @@
 #include "cuthresh/describe.hpp"
 
-#include "core/registry.hpp"
 #include "cuthresh/error.hpp"
 #include "nn/gradient_plan.hpp"
 #include "nn/graph.hpp"
@@ -37,9 +36,7 @@ TargetRow target_row(const train::Task& task, std::size_t index) {
 void describe_device(ModelDescription& description, const FitConfig& config, const nn::Graph& graph,
                      std::int64_t train_rows) {
   try {
-    const ChosenBackend chosen = make_backend(
-        {config.run.device, config.run.engine, config.run.threads, config.run.precision});
-    train::check_operations(*chosen.backend, config, graph);
+    const ChosenBackend chosen = train::choose_backend(config, graph);
     const std::int64_t batch = config.train.batch;
     description.execution = train::expected_execution(
         *chosen.backend, graph, train::execution(config.run),

@@ -21,7 +21,7 @@ Fit::Fit(const FitConfig& config, FitObserver& observer)
       data_(load_data(config.data, config.run.seed)),
       config_(in_steps(config, data_.train.rows)),
       graph_(nn::build_graph(model_spec(config_, data_))),
-      chosen_(choose_backend(data_, graph_, config_)),
+      chosen_(checked_backend(data_, graph_, config_)),
       backend_(*chosen_.backend),
       network_(
           backend_, graph_,
@@ -50,23 +50,10 @@ FitResult Fit::run() {
   return result;
 }
 
-ChosenBackend Fit::choose_backend(const DataSplit& data, const nn::Graph& graph,
-                                  const FitConfig& config) {
+ChosenBackend Fit::checked_backend(const DataSplit& data, const nn::Graph& graph,
+                                   const FitConfig& config) {
   check_data(data, config, graph.output().elements());
-  ChosenBackend chosen = make_backend(backend_options(config));
-  check_operations(*chosen.backend, config, graph);
-  if (config.search.parallel > 1) {
-    chosen.why += "; a room of its own for each of " + std::to_string(config.search.parallel) +
-                  " trainings at the same time";
-  }
-  return chosen;
-}
-
-BackendOptions Fit::backend_options(const FitConfig& config) {
-  BackendOptions options{config.run.device, config.run.engine, config.run.threads,
-                         config.run.precision};
-  options.rooms = config.search.parallel;
-  return options;
+  return choose_backend(config, graph);
 }
 
 void Fit::set_initial(Backend& backend, nn::Parameters& parameters) const {

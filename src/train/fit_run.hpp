@@ -68,9 +68,8 @@ class Fit {
     std::vector<float> lambda;  ///< a search group
   };
 
-  static ChosenBackend choose_backend(const DataSplit& data, const nn::Graph& graph,
-                                      const FitConfig& config);
-  static BackendOptions backend_options(const FitConfig& config);
+  static ChosenBackend checked_backend(const DataSplit& data, const nn::Graph& graph,
+                                       const FitConfig& config);
   void set_initial(Backend& backend, nn::Parameters& parameters) const;
   std::unique_ptr<RunFolder> prepare_folder();
   std::int64_t sample_every() const;

@@ -137,6 +137,23 @@ void check_operations(const Backend& backend, const FitConfig& config, const nn:
   }
 }
 
+BackendOptions backend_options(const FitConfig& config) {
+  BackendOptions options{config.run.device, config.run.engine, config.run.threads,
+                         config.run.precision};
+  options.rooms = config.search.parallel;
+  return options;
+}
+
+ChosenBackend choose_backend(const FitConfig& config, const nn::Graph& graph) {
+  ChosenBackend chosen = make_backend(backend_options(config));
+  check_operations(*chosen.backend, config, graph);
+  if (config.search.parallel > 1) {
+    chosen.why += "; a room of its own for each of " + std::to_string(config.search.parallel) +
+                  " trainings at the same time";
+  }
+  return chosen;
+}
+
 nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data) {
   const ModelConfig& m = config.model;
   const auto activation = nn::activation_from_name(m.activation);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.hpp"
+#include "core/registry.hpp"
 #include "cuthresh/config.hpp"
 #include "cuthresh/data.hpp"
 #include "nn/network.hpp"
@@ -20,6 +20,10 @@ void check_data(const DataSplit& data, const FitConfig& config, std::int64_t out
 /// Throws InputError, with the room's reason, when the device lacks an operation that the run
 /// needs.
 void check_operations(const Backend& backend, const FitConfig& config, const nn::Graph& graph);
+/// Of each room that the run needs.
+BackendOptions backend_options(const FitConfig& config);
+/// The first of them. Throws InputError where there is none, and as check_operations() does.
+ChosenBackend choose_backend(const FitConfig& config, const nn::Graph& graph);
 
 /// The network for these data. Throws InputError when its description has a fault.
 nn::NetworkSpec model_spec(const FitConfig& config, const DataSplit& data);
