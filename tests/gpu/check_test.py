@@ -28,7 +28,7 @@ if name == "cuthresh":
     loss = 0.5 if act == "bad" and device == "cuda" else 0.0156
     (out / "result.json").write_text(json.dumps(dict(
         device=device + " (x)", achieved=True, nnz=2000, numel=25408, rounds=1, steps_total=1, train_loss=loss,
-        test_loss=loss, seconds=1.0, bytes_to_host=1)))
+        test_loss=loss, seconds=1.0, bytes_to_host=1, candidate_steps_per_second=2.0)))
 elif name == "cuthresh-bench":
     assert sys.argv[1:-1] == ["--device", "cuda", "--format", "json", "--out"]
     timing = dict(min_us=1.0, median_us=2.0, p90_us=3.0, samples=30, calls=1)
@@ -78,7 +78,7 @@ class Report(unittest.TestCase):
         self.assertEqual((code, report["summary"]["status"], report["commit"]), (0, "passed", "abc"))
         self.assertEqual([test["name"] for test in self.of(report, "gpu_test")], ["Suite.First"])
         self.assertEqual(self.of(report, "gpu_test")[0]["seconds"], 0.5)
-        self.assertEqual(len(self.of(report, "cuthresh fit")), 3)
+        self.assertEqual(len(self.of(report, "cuthresh fit")), 4)
         self.assertEqual(len(report["timings"]["rows"]), 2)
 
     def test_without_a_device_nothing_is_proven(self):

@@ -248,11 +248,15 @@ class Check:
         return status, result, text, seconds
 
     def runs(self):
-        for name in ("mackey_glass_single", "mackey_glass_multi"):
+        together = ("--set", "search.parallel=4")
+        for example, name, options in (("mackey_glass_single", "mackey_glass_single", ()),
+                                       ("mackey_glass_multi", "mackey_glass_multi", ()),
+                                       ("mackey_glass_single", "mackey_glass_single_4_at_once", together)):
             if self.no_device:
                 self.note("cuthresh fit", name, SKIPPED, message=self.no_device)
                 continue
-            status, result, text, seconds = self.fit(self.data / "examples" / f"{name}.toml", "cuda", name)
+            status, result, text, seconds = self.fit(self.data / "examples" / f"{example}.toml", "cuda", name,
+                                                     options)
             wrong = []
             if status != 0 or result is None:
                 wrong.append(f"exit status {status}: {text}")
@@ -264,7 +268,8 @@ class Check:
                 if result["test_loss"] is None or not result["test_loss"] < LINEAR_MODEL:
                     wrong.append(f"test MSE {result['test_loss']}, a linear model has {LINEAR_MODEL}")
             kept = {key: result[key] for key in ("device", "achieved", "nnz", "numel", "rounds", "steps_total",
-                                                 "train_loss", "test_loss", "seconds", "bytes_to_host")} if result else {}
+                                                 "train_loss", "test_loss", "seconds", "bytes_to_host",
+                                                 "candidate_steps_per_second")} if result else {}
             self.note("cuthresh fit", name, FAILED if wrong else PASSED, seconds, "; ".join(wrong), result=kept)
 
     def experiments(self):
