@@ -9,9 +9,11 @@
 #include <string>
 
 #include "bench/cases/cases.hpp"
+#include "bench/cases/searches.hpp"
 #include "bench/core/child.hpp"
 #include "bench/core/temporary_folder.hpp"
 #include "cuthresh/cuthresh.h"
+#include "cuthresh/fit.hpp"
 #include "support/engines.hpp"
 
 namespace cuthresh::testing {
@@ -64,6 +66,26 @@ TEST_F(CommandCases, LookAtWhatIsPrintedAndAtTheStatus) {
   expect_refused("command/startup/version", "kill -9 $$", "exit status 137");
   expect_refused("command/startup/inspect", "echo 25,408 weights", "25,729");
   expect_refused("command/startup/fit_one_step", "echo no memory >&2; exit 1", "no memory");
+}
+
+// A fit is one that was made here, copied to where --out says.
+TEST_F(CommandCases, HoldAFitToItsLossInFloat64AndToItsCount) {
+  const std::string name = "command/startup/fit_one_step";
+  FitConfig config = bench::single_search();
+  config.search.method = "fixed";
+  config.search.lambda = {1e-4};
+  config.train.steps = 1;
+  config.run.out = (folder_ / "made").string();
+  fit(config);
+  const std::string copy = "cp -r " + config.run.out + " \"$5\"\n";
+  const auto changed = [&](const std::string& what) {
+    return copy + "sed -i 's/" + what + "/' \"$5\"/result.json; exit 3";
+  };
+  EXPECT_NO_THROW(cases(script(copy + "exit 3")).at(name).make(room_, 1)->check());
+  expect_refused(name, changed("\"test_loss\": 0[.]4/\"test_loss\": 0.41"), "test loss 0.41");
+  expect_refused(name, changed("\"nnz\": 25/\"nnz\": 24"), "24");
+  expect_refused(name, changed("\"steps_total\": 1/\"steps_total\": 2"), "2 steps");
+  expect_refused(name, copy, "exit status 0");
 }
 
 TEST_F(CommandCases, RefuseACommandThatCannotBeStarted) {
