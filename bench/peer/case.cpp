@@ -44,9 +44,10 @@ std::vector<std::int32_t> set_initial(Backend& backend, nn::Parameters& paramete
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
     const nn::Parameter& p = parameters.list()[i];
     const std::vector<float>& values = values_of(state, prefix + p.name, p.shape);
-    backend.upload(parameters.initial(i), values.data(), values.size() * sizeof(float));
+    backend.upload(parameters.value(i), values.data(), values.size() * sizeof(float));
     groups.push_back(p.role == nn::Role::kWeight ? weights++ : -1);
   }
+  parameters.initialise_here();
   return groups;
 }
 

@@ -213,7 +213,8 @@ enum class Operation : std::uint8_t {
   kImages,
   kGraph,
   kSmallNetwork,
-  kSkipZeros
+  kSkipZeros,
+  kHostMemory  ///< operations read arrays of the host where they lie
 };
 
 class Backend {

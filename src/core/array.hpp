@@ -10,7 +10,7 @@
 
 namespace cuthresh {
 
-/// Owner of `size` elements of device memory. The backend must outlive it.
+/// Owner of `size` elements of device memory, or a view of them. The backend must outlive it.
 template <class T>
 class Array {
  public:
@@ -23,13 +23,21 @@ class Array {
       : Array(backend, static_cast<std::int64_t>(host.size())) {
     backend.upload(data_, host.data(), bytes());
   }
+  /// Of a room whose memory is the host's (Operation::kHostMemory): nobody's memory, which is not
+  /// written and stays.
+  static Array view(std::span<const T> host) {
+    Array array;
+    array.data_ = const_cast<T*>(host.data());
+    array.size_ = static_cast<std::int64_t>(host.size());
+    return array;
+  }
   Array(Array&& other) noexcept { swap(other); }
   Array& operator=(Array&& other) noexcept {
     swap(other);
     return *this;
   }
   ~Array() {
-    if (data_ != nullptr) backend_->deallocate(data_);
+    if (backend_ != nullptr && data_ != nullptr) backend_->deallocate(data_);
   }
 
   T* data() { return data_; }

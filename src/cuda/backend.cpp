@@ -27,6 +27,7 @@ std::string CudaBackend::unsupported(Operation operation) const {
   if (operation == Operation::kGraph && context_.stream().get() == nullptr) {
     return "the default stream cannot be captured";
   }
+  if (operation == Operation::kHostMemory) return "a GPU reads its own memory";
   return {};
 }
 

@@ -35,28 +35,51 @@ float bound_of(const Parameter& p, Initialisation scheme) {
 Parameters::Parameters(Backend& backend, std::vector<Parameter> list)
     : backend_(backend), list_(std::move(list)) {
   const std::int64_t size = assign_offsets(list_);
-  for (Array<float>* array : {&values_, &gradients_, &initial_, &best_}) {
+  for (Array<float>* array : {&values_, &gradients_}) {
     *array = Array<float>(backend, size);
     array->zero();  // the gaps between tensors too, so that no copy reads what was never written
   }
 }
 
 void Parameters::initialise(Initialisation scheme, std::uint64_t seed) {
+  drawn_ = {scheme, seed};
+  draw();
+  best_is_ = Where::kInitial;
+}
+
+void Parameters::initialise_here() {
+  drawn_.reset();
+  initial_ = Array<float>(backend_, elements());
+  initial_.copy_from(values_);
+  best_is_ = Where::kInitial;
+}
+
+void Parameters::draw() {
   for (std::size_t i = 0; i < list_.size(); ++i) {
     const Parameter& p = list_[i];
     const bool drawn = p.role == Role::kWeight || p.role == Role::kBias;
-    const float bound = drawn ? bound_of(p, scheme) : 0.0f;
+    const float bound = drawn ? bound_of(p, drawn_->scheme) : 0.0f;
     if (p.role == Role::kNormScale || p.role == Role::kRunningVariance) {
       const std::vector<float> ones(static_cast<std::size_t>(p.numel), 1.0f);
-      backend_.upload(initial(i), ones.data(), ones.size() * sizeof(float));
+      backend_.upload(value(i), ones.data(), ones.size() * sizeof(float));
     } else if (bound == 0.0f) {
-      backend_.zero(initial(i), static_cast<std::size_t>(p.numel) * sizeof(float));
+      backend_.zero(value(i), static_cast<std::size_t>(p.numel) * sizeof(float));
     } else {
-      backend_.initialise_uniform(initial(i), p.numel, bound, seed, static_cast<std::uint32_t>(i));
+      backend_.initialise_uniform(value(i), p.numel, bound, drawn_->seed,
+                                  static_cast<std::uint32_t>(i));
     }
   }
-  restore_initial();
-  keep_as_best();
+}
+
+void Parameters::restore_initial() {
+  if (best_is_ == Where::kHere) copy_as_best();
+  if (drawn_) {
+    draw();
+  } else if (initial_.size() > 0) {
+    values_.copy_from(initial_);
+  } else {
+    values_.zero();
+  }
 }
 
 void Parameters::start_from_here() {
@@ -67,6 +90,31 @@ void Parameters::start_from_here() {
 void Parameters::start_from(std::span<const float> values) {
   if (start_.size() == 0) start_ = Array<float>(backend_, elements());
   backend_.upload(start_.data(), values.data(), values.size_bytes());
+}
+
+void Parameters::restore_start() {
+  if (start_.size() == 0) return restore_initial();
+  if (best_is_ == Where::kHere) copy_as_best();
+  values_.copy_from(start_);
+}
+
+void Parameters::keep_as_best() {
+  best_is_ = Where::kHere;
+}
+
+void Parameters::copy_as_best() {
+  if (best_.size() == 0) best_ = Array<float>(backend_, elements());
+  best_.copy_from(values_);
+  best_is_ = Where::kCopied;
+}
+
+void Parameters::restore_best() {
+  if (best_is_ == Where::kInitial) restore_initial();
+  if (best_is_ == Where::kCopied) values_.copy_from(best_);
+}
+
+void Parameters::release_all_but_values() {
+  for (Array<float>* array : {&gradients_, &initial_, &start_, &best_}) *array = Array<float>();
 }
 
 bool matches_pattern(const std::string& name, const std::string& pattern) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,12 +39,13 @@ struct Parameter {
   bool trained() const { return role != Role::kRunningMean && role != Role::kRunningVariance; }
 };
 
-/// All parameters of a network, running statistics among them, in one device allocation, their
-/// gradients in a second of the same layout, the initial values in a third, the best found in a
-/// fourth: restoring either is one device copy.
+/// All parameters of a network, running statistics among them, in one device allocation, and their
+/// gradients in a second of the same layout. Further ones hold what has to be there again later,
+/// and are made when it would else be lost: the initial values where they were not drawn, those
+/// that a training starts at where these are others, the best where a training follows.
 class Parameters {
  public:
-  /// Assigns offsets; allocates.
+  /// Assigns offsets; allocates. Values are zero.
   Parameters(Backend& backend, std::vector<Parameter> list);
 
   const std::vector<Parameter>& list() const { return list_; }
@@ -52,31 +54,54 @@ class Parameters {
   /// The arena of the values.
   float* values() { return values_.data(); }
   const float* values() const { return values_.data(); }
-  const float* best() const { return best_.data(); }
   float* value(std::size_t i) { return values_.data() + list_[i].offset; }
   float* gradient(std::size_t i) { return gradients_.data() + list_[i].offset; }
-  float* initial(std::size_t i) { return initial_.data() + list_[i].offset; }
 
   /// Initial values: of weights and biases from the seed, element e of parameter i is word e%4 of
-  /// Philox block e/4, stream i; scales and variances 1, shifts and means 0.
+  /// Philox block e/4, stream i; scales and variances 1, shifts and means 0. They are the values
+  /// now, and the best.
   void initialise(Initialisation scheme, std::uint64_t seed);
+  /// Or the values that there are.
+  void initialise_here();
+  /// Drawn anew, or copied.
+  void restore_initial();
 
-  void restore_initial() { values_.copy_from(initial_); }
   /// Where trainings start: at the initial values, or at those that were there when
   /// start_from_here() was called last.
   void start_from_here();
   /// Or at these, elements() of them.
   void start_from(std::span<const float> values);
   void start_from_initial() { start_ = Array<float>(); }
-  void restore_start() { values_.copy_from(start_.size() > 0 ? start_ : initial_); }
-  void keep_as_best() { best_.copy_from(values_); }
-  void restore_best() { values_.copy_from(best_); }
+  void restore_start();
+
+  /// The values that there are, which are not copied before another restore overwrites them: a
+  /// training begins with one.
+  void keep_as_best();
+  /// The same, copied: a training goes on from here.
+  void copy_as_best();
+  void restore_best();
+  /// That copy.
+  const float* best() const { return best_.data(); }
+
+  /// Before the values are all that is needed: the memory of the rest is given back.
+  void release_all_but_values();
 
  private:
+  struct Draw {
+    Initialisation scheme;
+    std::uint64_t seed;
+  };
+  enum class Where : std::uint8_t { kInitial, kHere, kCopied };
+  void draw();
+
   Backend& backend_;
   std::vector<Parameter> list_;
-  Array<float> values_, gradients_, initial_, best_;
-  Array<float> start_;  // empty: the initial values
+  Array<float> values_, gradients_;
+  std::optional<Draw> drawn_;  // how the initial values are
+  Array<float> initial_;       // or they are these, or zero
+  Array<float> start_;         // empty: the initial values
+  Where best_is_ = Where::kInitial;
+  Array<float> best_;
 };
 
 /// "*" stands for any characters, "?" for one.

@@ -78,7 +78,10 @@ DeviceData::Resident DeviceData::upload(const Dataset& data) const {
   Resident device;
   device.rows = data.rows;
   if (data.has_images()) {
-    device.pixels = Array<std::uint8_t>(backend_, data.pixels);
+    const bool in_place =
+        settings_.data_stay && backend_.unsupported(Operation::kHostMemory).empty();
+    device.pixels = in_place ? Array<std::uint8_t>::view(data.pixels)
+                             : Array<std::uint8_t>(backend_, data.pixels);
   } else {
     device.inputs = Array<float>(backend_, data.inputs);
   }

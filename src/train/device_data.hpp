@@ -25,6 +25,7 @@ struct BatchSettings {
   std::int64_t at_once = 0;  ///< most rows that are asked for in one slice
   std::int64_t crop = 0;     ///< images of a training step are moved by up to so many pixels
   bool flip = false;         ///< and every second one is mirrored, at random
+  bool data_stay = false;    ///< the data outlive what is made of them
 };
 
 /// The training and the test rows, resident on the device, and the order in which steps take them.

@@ -92,6 +92,7 @@ TrainerSettings Fit::trainer_settings() const {
   settings.schedule = make_schedule(c);
   settings.test_every = c.test_every;
   settings.execution = execution(config_.run);
+  settings.data_stay = true;
   return settings;
 }
 

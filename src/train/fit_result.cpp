@@ -94,6 +94,7 @@ void Fit::write(FitResult& result) {
   model.metadata["format"] = "pt";
   model.metadata["cuthresh_version"] = CTH_VERSION;
   nn::Parameters& parameters = network_.parameters();
+  parameters.release_all_but_values();  // for the copy that is written
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
     const nn::Parameter& p = parameters.list()[i];
     NamedTensor tensor{p.name, p.shape, std::vector<float>(static_cast<std::size_t>(p.numel))};

@@ -264,11 +264,9 @@ void load_initial(Backend& backend, nn::Parameters& parameters, const std::strin
              std::to_string(tensor.values[e]), "give finite initial weights"});
       }
     }
-    backend.upload(parameters.initial(i), tensor.values.data(),
-                   tensor.values.size() * sizeof(float));
+    backend.upload(parameters.value(i), tensor.values.data(), tensor.values.size() * sizeof(float));
   }
-  parameters.restore_initial();
-  parameters.keep_as_best();
+  parameters.initialise_here();
 }
 
 }  // namespace cuthresh::train

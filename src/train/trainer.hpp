@@ -38,6 +38,7 @@ struct TrainerSettings {
   std::int64_t test_every = 0;  ///< steps between two evaluations of the test rows; 0: none
   Execution execution = Execution::kAuto;
   double longest_chunk = 0.5;  ///< seconds that captured steps are taken without asking, at most
+  bool data_stay = false;      ///< the data outlive the trainer: it may read images where they lie
 };
 
 /// One training that ends with exactly the targets' numbers of nonzeros: λ is controlled until the

@@ -41,7 +41,7 @@ void Trainer::restore_state(const TrainerState& state) {
 }
 
 void Trainer::freeze() {
-  network_.parameters().keep_as_best();
+  network_.parameters().copy_as_best();
   backend_.freeze(*plan_);
   frozen_ = true;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "cuthresh/error.hpp"
@@ -121,9 +122,10 @@ TEST_P(DeviceRows, BatchesFollowTheEpochAndSlicesTheFile) {
   const auto room = GetParam().make();
   const DataSplit sets[] = {{pictures(11, random), pictures(7, random)},
                             {numbers(11, 3, random), numbers(7, 3, random)}};
-  for (const DataSplit& split : sets) {
+  for (const auto& [set, stay] : {std::pair(0, false), {1, false}, {0, true}}) {
+    const DataSplit& split = sets[set];
     const bool labels = split.train.has_images();
-    DeviceData data(*room, split, {labels, 4, 9, 6, 0, false});
+    DeviceData data(*room, split, {labels, 4, 9, 6, 0, false, stay});
     EXPECT_EQ(data.rows(Part::kTrain), 11);
     EXPECT_EQ(data.rows(Part::kTest), 7);
     for (std::int64_t step = 0; step < 7; ++step) {

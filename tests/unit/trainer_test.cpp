@@ -87,7 +87,7 @@ TEST_P(Training, FollowsAFloat64Recursion) {
   for (std::size_t l = 0; l < 2; ++l) {
     for (const std::size_t i : {2 * l, 2 * l + 1}) {
       std::vector<float> v(static_cast<std::size_t>(parameters.list()[i].numel));
-      backend->download(v.data(), parameters.initial(i), v.size() * sizeof(float));
+      backend->download(v.data(), parameters.value(i), v.size() * sizeof(float));
       (i % 2 == 0 ? net.weights[l] : net.biases[l]).assign(v.begin(), v.end());
     }
   }
